@@ -1,0 +1,1 @@
+"""perpbot: a trading bot for Hyperliquid perpetual futures."""

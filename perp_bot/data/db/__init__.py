@@ -1,0 +1,1 @@
+"""The SQLite store: schema, one writer thread, read-only readers."""

@@ -1,0 +1,1 @@
+"""The one pure path from market view to intent."""

@@ -1,0 +1,1 @@
+"""Daemon state and control over a Unix socket."""

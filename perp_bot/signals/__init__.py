@@ -1,0 +1,1 @@
+"""The signal service: three time scales on a background event loop."""
