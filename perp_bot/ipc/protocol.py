@@ -22,6 +22,8 @@ from typing import Any
 
 import msgspec
 
+from perp_bot.ipc.state import EventNote, StateSnapshot
+
 MAX_LINE_BYTES = 64 * 1024
 TOKEN_TTL_S = 10.0
 
@@ -73,3 +75,37 @@ class ControlResult(msgspec.Struct, frozen=True):
     status: str  # done, already, killed, flat, partly_flat, unknown
     text: str
     preview: Preview | None = None
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """Who answers: sent once per connection on `hello`."""
+
+    protocol: int
+    boot_id: str
+    pid: int
+    version: str
+    mode: str
+    venue: str
+
+
+class StateEnvelope(msgspec.Struct, frozen=True):
+    """The result of `get_state`. Every age inside `state` is to be read as that age plus `age_s`."""
+
+    age_s: float  # since the trading loop published the snapshot
+    state: StateSnapshot
+
+
+class StatePush(msgspec.Struct, frozen=True, tag_field="push", tag="state"):
+    """A pushed state: on change, and at least once a second by the socket thread itself (the heartbeat)."""
+
+    age_s: float
+    state: StateSnapshot
+
+
+class EventPush(msgspec.Struct, frozen=True, tag_field="push", tag="event"):
+    """A pushed event."""
+
+    event: EventNote
+
+
+Push = StatePush | EventPush

@@ -1,0 +1,1 @@
+"""The market below the protocol: recorded anchors, generated paths, books, trades and contexts."""

@@ -1,0 +1,130 @@
+"""Rows of styled text: the only form in which run-time text reaches the screen, never through markup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, set_cell_size
+
+Span = tuple[str, str]  # text and the name of a style in `look.STYLES`
+
+# Control characters, bidi overrides, zero-width characters, variation selectors, tags and lone surrogates: each could
+# move the cursor, hide text or break the encoder.
+_HOSTILE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffc"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def _picture(found: re.Match[str]) -> str:
+    code = ord(found.group())
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "\u2421" if code == 0x7F else "\ufffd"
+
+
+def visible(text: str) -> str:
+    """Return `text` with everything that could drive a terminal replaced by a visible glyph."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _HOSTILE.sub(_picture, text)
+
+
+def width_of(text: str) -> int:
+    """Return the cells that `text` takes."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
+def fit(text: str, width: int, *, right: bool = False) -> str:
+    """Return `text` padded or cut to exactly `width` cells; a cut ends in an ellipsis."""
+    if width <= 0:
+        return ""
+    cells = width_of(text)
+    if cells == width:
+        return text
+    if cells < width:
+        pad = " " * (width - cells)
+        return pad + text if right else text + pad
+    return set_cell_size(text, width - 1) + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a pane; `key` identifies it across refreshes (the cursor follows it)."""
+
+    key: str
+    spans: tuple[Span, ...]
+
+    @property
+    def text(self) -> str:
+        """The row as plain text."""
+        return "".join(text for text, _ in self.spans)
+
+
+@dataclass(frozen=True, slots=True)
+class PaneContent:
+    """What a pane shows: a title, an optional column head that does not scroll, and rows."""
+
+    title: str
+    rows: tuple[Row, ...]
+    note: str = ""  # right side of the title, e.g. hidden columns
+    head: Row | None = None
+    title_style: str = "title"
+    selectable: bool = False  # rows carry a cursor
+
+
+def row(key: str, *spans: Span) -> Row:
+    """Return a row with every text made visible and empty spans dropped."""
+    return Row(key, tuple((visible(text), style) for text, style in spans if text))
+
+
+def message(text: str, style: str = "muted", key: str = "message") -> Row:
+    """Return a row with one sentence, for an empty pane and its reason."""
+    return row(key, (" " + text, style))
+
+
+def cut(spans: Iterable[Span], width: int) -> tuple[Span, ...]:
+    """Return `spans` cut to `width` cells, with an ellipsis where something was lost."""
+    kept: list[Span] = []
+    left = width
+    for text, style in spans:
+        cells = width_of(text)
+        if cells <= left:
+            kept.append((text, style))
+            left -= cells
+            continue
+        if left > 0:
+            kept.append((fit(text, left), style))
+        elif kept:
+            last, last_style = kept[-1]
+            kept[-1] = (fit(last + "..", width_of(last)), last_style)
+        break
+    return tuple(kept)
+
+
+def cells_of(spans: Sequence[Span]) -> int:
+    """Return the cells that `spans` take."""
+    return sum(width_of(text) for text, _ in spans)
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Return `text` broken at spaces into lines of at most `width` cells (a longer word is cut into pieces)."""
+    lines: list[str] = []
+    current = ""
+    for word in visible(text).split(" "):
+        candidate = f"{current} {word}" if current else word
+        if width_of(candidate) <= width:
+            current = candidate
+            continue
+        if current:
+            lines.append(current)
+        current = word
+        while width_of(current) > max(1, width):
+            head = current[: max(1, width)]
+            while width_of(head) > max(1, width) and len(head) > 1:
+                head = head[:-1]
+            lines.append(head)
+            current = current[len(head) :]
+    return [*lines, current] if current or not lines else lines
