@@ -64,10 +64,8 @@ def summarize(
         UsageError: when there is no sample; a figure of nothing is never made up.
     """
     values = [sample * scale for sample in samples]
-    if unit.endswith("/s"):
-        slow_end = -percentile([-value for value in values], 0.95)
-    else:
-        slow_end = percentile(values, 0.95)
+    worse = -1.0 if unit.endswith("/s") else 1.0  # of a rate, the slow end is the low one
+    slow_end = worse * percentile([worse * value for value in values], 0.95)
     return Measurement(subject, name, unit, len(values), median_of(values), slow_end, detail)
 
 

@@ -26,7 +26,7 @@ class Child:
         self.name = name
         self.talk = talk
         with talk.open("ab") as output:
-            self._process = subprocess.Popen(  # noqa: PLW1509 - the hook calls one C function, before any thread exists
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", "perp_bot", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -66,7 +66,9 @@ def run(config_path: Path | None, *, headless: bool, duration_s: float | None) -
         stack.callback(venue.stop)
         _await_venue(session, venue)
         _say("starting the paper daemon")
-        daemon = Child("daemon", ["--config", str(session.config_path), "trade", "--paper"], session.folder / "daemon.out")
+        daemon = Child(
+            "daemon", ["--config", str(session.config_path), "trade", "--paper"], session.folder / "daemon.out"
+        )
         stack.callback(daemon.stop)
         if headless:
             return _watch_headless(config, session, daemon, duration_s or DEFAULT_HEADLESS_S)
@@ -200,7 +202,9 @@ def summary(state: StateSnapshot) -> dict[str, float | int | str | None]:
 def _line(state: StateSnapshot) -> str:
     clock = datetime.fromtimestamp(state.as_of_ms / 1000, UTC).strftime("%m-%d %H:%M")
     marks = " ".join(f"{price.symbol} {price.mark_px:,.1f}" for price in state.prices if price.mark_px is not None)
-    held = ", ".join(f"{item.side} {item.size:g} {item.symbol} {usd(item.unrealized_usd, sign=True)}" for item in state.positions)
+    held = ", ".join(
+        f"{item.side} {item.size:g} {item.symbol} {usd(item.unrealized_usd, sign=True)}" for item in state.positions
+    )
     counters = state.counters
     return (
         f"{clock} {state.status} {marks} | equity {usd(state.account.equity_usd)} | {held or 'flat'} | "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 from collections.abc import Iterator
@@ -85,7 +86,7 @@ class Client:
         Raises:
             IpcError: code `incompatible`, when it speaks another protocol version.
         """
-        hello = msgspec.json.decode(self._read("hello"), type=Hello)
+        hello: Hello = self._decoded(self._read("hello"), Hello)
         if hello.protocol != PROTOCOL_VERSION:
             raise IpcError(
                 f"the daemon (perpbot {hello.version}) speaks protocol {hello.protocol}, this perpbot "
@@ -96,7 +97,7 @@ class Client:
 
     def state(self) -> tuple[StateSnapshot, float]:
         """Return the newest snapshot and how many seconds ago the loop published it (add it to every age)."""
-        envelope = _STATE_DECODER.decode(self._read("get_state"))
+        envelope: StateEnvelope = self._decoded(self._read("get_state"), StateEnvelope)
         return envelope.state, envelope.age_s
 
     def raw_state(self) -> bytes:
@@ -114,12 +115,14 @@ class Client:
 
     def control(self, cmd: str, *, answer_within_s: float = CONTROL_ANSWER_S, **args: Any) -> ControlResult:
         """Send a control and return its typed outcome; errors as in `request`."""
-        return msgspec.json.decode(self._ask(cmd, args, answer_within_s), type=ControlResult)
+        result: ControlResult = self._decoded(self._ask(cmd, args, answer_within_s), ControlResult)
+        return result
 
     def wait_until(self, venue_ms: int, timeout_s: float = 30.0) -> ControlResult:
         """Return once the loop has settled the venue's time `venue_ms`."""
         args = {"venue_ms": venue_ms, "timeout_s": timeout_s}
-        return msgspec.json.decode(self._ask("wait_until", args, timeout_s + 1.0), type=ControlResult)
+        result: ControlResult = self._decoded(self._ask("wait_until", args, timeout_s + 1.0), ControlResult)
+        return result
 
     def subscribe(self, interval_s: float | None = None, *, silence_s: float = SILENCE_S) -> Iterator[Push]:
         """Yield states and events as they come; the connection then serves nothing else.
@@ -133,7 +136,7 @@ class Client:
                 line = self._line(monotonic_s() + silence_s)
             except TimeoutError as error:
                 raise DaemonAway(f"the daemon at {self._path} has sent nothing for {silence_s:g} s") from error
-            yield _PUSH_DECODER.decode(line)
+            yield self._decoded(line, Push)
 
     # ------------------------------------------------------------ wire
 
@@ -173,9 +176,17 @@ class Client:
     def _reply_to(self, request_id: int, deadline_s: float) -> _RawReply:
         """Return the reply to `request_id`; late replies to earlier requests are passed over."""
         while True:
-            reply = _REPLY_DECODER.decode(self._line(deadline_s))
+            reply: _RawReply = self._decoded(self._line(deadline_s), _RawReply)
             if reply.id == request_id or reply.id is None:
                 return reply
+
+    def _decoded(self, line: bytes | msgspec.Raw, kind: Any) -> Any:
+        try:
+            return _decoder(kind).decode(line)
+        except msgspec.DecodeError as error:
+            raise IpcError(
+                f"what answers at {self._path} does not speak our protocol: {error}", code="malformed"
+            ) from error
 
     def _line(self, deadline_s: float) -> bytes:
         searched = 0
@@ -198,9 +209,9 @@ class Client:
             self._inbox += chunk
 
 
-_REPLY_DECODER = msgspec.json.Decoder(_RawReply)
-_STATE_DECODER = msgspec.json.Decoder(StateEnvelope)
-_PUSH_DECODER: msgspec.json.Decoder[Push] = msgspec.json.Decoder(Push)
+@functools.cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
 
 
 def _holder_text(lock_path: Path | None) -> str:
@@ -221,9 +232,7 @@ def _away(socket_path: Path, lock_path: Path | None, error: OSError) -> DaemonAw
         return DaemonAway(f"no permission to use the daemon's socket {socket_path}: it belongs to another user")
     holder = _holder_text(lock_path)
     if isinstance(error, TimeoutError | BlockingIOError):
-        return DaemonAway(
-            f"the daemon at {socket_path} does not take connections{holder}; `perpbot kill` works without"
-        )
+        return DaemonAway(f"the daemon at {socket_path} does not take connections{holder}; `perpbot kill` works")
     if holder:
         return DaemonAway(f"a daemon lives{holder} but nothing answers at {socket_path}; `perpbot kill` works without")
     return DaemonAway(f"no daemon runs here (nothing answers at {socket_path}); start one with: perpbot trade --paper")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from perp_bot.core.types import Book, BookLevel
 
@@ -33,7 +34,7 @@ def book_fault(book: Book) -> str | None:
                 return f"the book has an impossible price among its {name}: {level.px!r}"
             if not (math.isfinite(level.sz) and level.sz > 0.0):
                 return f"the book has an impossible size among its {name}: {level.sz!r}"
-        if any(better * (level.px - after.px) <= 0.0 for level, after in zip(levels, levels[1:], strict=False)):
+        if any(better * (level.px - after.px) <= 0.0 for level, after in pairwise(levels)):
             return f"the book's {name} are not ordered from the best"
     if book.bids[0].px >= book.asks[0].px:
         return f"the book is crossed: best bid {book.bids[0].px!r}, best ask {book.asks[0].px!r}"

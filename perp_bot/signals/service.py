@@ -260,7 +260,7 @@ class SignalService:
                 snapshot = await collector.collect()
         except TimeoutError:
             self._note_failure(f"{scale} signals: no snapshot within {collector.timeout_s + BACKSTOP_S:g} s")
-        except Exception as error:  # the supervising edge of a collection
+        except Exception as error:  # noqa: BLE001 - the supervising edge of a collection: stated, counted, logged
             self._note_failure(f"{scale} signals: {type(error).__name__}: {error}")
         else:
             self._publish(scale, snapshot)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any
-
-NO_REASONS: Mapping[str, str] = MappingProxyType({})
 
 
 class Scale(StrEnum):
@@ -45,7 +42,7 @@ class FastSignals:
     slippage_bps: float | None  # of our order size against mid, the worse side
     short_term_volatility: float | None  # of one-minute log returns, fraction per square root of a minute
     metadata: SignalQualityMetadata
-    missing: Mapping[str, str] = field(default=NO_REASONS)  # field -> why it is None
+    missing: Mapping[str, str] = field(default_factory=dict)  # field -> why it is None
     notes: tuple[str, ...] = ()  # what lowers the confidence though a value is there
 
     @property
@@ -64,7 +61,7 @@ class FastSnapshot:
     coins: Mapping[str, FastSignals]
     api_latency_ms: float | None  # wall time of this collection's REST round trip
     quality: SignalQualityMetadata
-    missing: Mapping[str, str] = field(default=NO_REASONS)
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     def age_s(self, now_monotonic: float) -> float:
         """Return the wall seconds since it was collected."""

@@ -15,7 +15,7 @@ from perp_bot.core.types import Position, Side
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text of `value`: dicts with text keys, lists, tuples (read back as lists), text, numbers, None.
+    """Return the one JSON text of `value`: dicts with text keys, lists, tuples (read as lists), text, numbers, None.
 
     Raises:
         ValueError: for an infinity.

@@ -33,7 +33,9 @@ def translate(error: sqlite3.Error, path: Path) -> StoreError:
     if primary == sqlite3.SQLITE_NOTADB:
         return StoreError(f"{path} is not a SQLite database; move it away or set data.db_path to another file")
     if primary == sqlite3.SQLITE_CORRUPT:
-        return StoreError(f"{path} is damaged ({error}); stop perpbot and restore the newest file of its backups folder")
+        return StoreError(
+            f"{path} is damaged ({error}); stop perpbot and restore the newest file of its backups folder"
+        )
     if primary == sqlite3.SQLITE_CANTOPEN:
         return StoreError(f"{path} cannot be opened; its folder must exist and be writable")
     return StoreError(f"{path}: {error}")

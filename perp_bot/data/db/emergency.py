@@ -87,6 +87,18 @@ class EmergencyJournal:
             self._offset += len(record)
             self._count += 1
 
+    def clear(self) -> None:
+        """Forget all records, once they are in the database; the file keeps its size.
+
+        Raises:
+            StoreError: when the journal is not open or the disk refuses; the records may then still be there.
+        """
+        with self._guard:
+            if self._fd is None:
+                raise StoreError(f"the emergency journal {self._path} is not open")
+            _zero(self._fd, self._path)
+            self._offset = self._count = 0
+
     def close(self) -> None:
         """Close the file; harmless when it is not open."""
         with self._guard:
@@ -111,12 +123,10 @@ def read_emergency(path: Path) -> list[dict[str, Any]]:
 
 
 def clear_emergency(path: Path) -> None:
-    """Overwrite all records with zeros in place, once they are in the database; no journal is no error.
-
-    Call it while no `EmergencyJournal` is open on the file: an open one would go on behind records that are gone.
+    """Forget the records of a journal that nobody has open; no journal is no error.
 
     Raises:
-        StoreError: when the file cannot be written; the records are then still there or partly gone from the front.
+        StoreError: when the file cannot be written; the records may then still be there.
     """
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -125,12 +135,18 @@ def clear_emergency(path: Path) -> None:
     except OSError as error:
         raise StoreError(f"cannot open the emergency journal {path}: {error.strerror}") from error
     try:
+        _zero(fd, path)
+    finally:
+        os.close(fd)
+
+
+def _zero(fd: int, path: Path) -> None:
+    # From the front: once the first length is zero the journal reads as empty, whatever a crash leaves behind it.
+    try:
         _write_all(fd, bytes(os.fstat(fd).st_size), 0)
         os.fsync(fd)
     except OSError as error:
         raise StoreError(f"cannot clear the emergency journal {path}: {error.strerror}") from error
-    finally:
-        os.close(fd)
 
 
 def _checksum(number: int, payload: bytes) -> int:

@@ -24,6 +24,7 @@ _VOL_PERSISTENCE, _VOL_SIZE = 0.93, 0.22  # of the log volatility, minute to min
 _REVERSION = 0.90  # minute to minute: a half-life of 6.6 minutes
 _REVERTING_SHARE = 1.1  # standard deviation of the reverting part, in units of a minute's own move
 _SIDE_PERSISTENCE = 0.7
+_SAME_OPEN = 0.45  # how often a minute opens where the last one closed; recorded: about half of the time
 
 
 def _decay(persistence: float, count: int) -> Floats:
@@ -71,6 +72,8 @@ def hour_path(row: Ints, tick: int, seed: int, coin: int, hour: int) -> HourPath
     top, bottom = int(np.argmax(path)), int(np.argmin(path))
     last = np.floor(path + 1e-9).astype(np.int32) + (buys > 0)
     last = np.clip(last, low, high).astype(np.int32)
+    opens = np.flatnonzero(random.random(59) < _SAME_OPEN) * 60 + 60
+    last[opens] = last[opens - 1]
     last[bottom], last[top] = low, high
     last[0], last[-1] = first, close
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from perp_bot.signals.volatility import MidHistory
 
 if TYPE_CHECKING:
     from perp_bot.ops.http import HttpClient
+
+log = logging.getLogger(__name__)
 
 WEIGHT_L2_BOOK = 2
 WEIGHT_ALL_MIDS = 2
@@ -135,12 +138,15 @@ class FastSignalCollector:
         finally:
             for task in tasks:
                 task.cancel()  # a no-op on those that are done
-        mids = asking_mids.result() if _has_result(asking_mids) else _Mids({}, None, self._late())
+        await asyncio.gather(*tasks, return_exceptions=True)
+        problem = self._problem_of(asking_mids)
+        mids = _Mids({}, None, problem) if problem else asking_mids.result()
         now_ms = self._clock.now_ms()
-        signals = {
-            coin: self._signals_of(coin, task.result() if _has_result(task) else self._too_late(coin), mids, now_ms)
-            for coin, task in asking_books.items()
-        }
+        signals = {}
+        for coin, task in asking_books.items():
+            problem = self._problem_of(task)
+            found = self._without_answer(coin, problem) if problem else task.result()
+            signals[coin] = self._signals_of(coin, found, mids, now_ms)
         self._forget_unwatched(coins)
         return self._snapshot(signals, mids, now_ms)
 
@@ -200,12 +206,19 @@ class FastSignalCollector:
         held = None if self._book_source is None else self._book_source(coin)
         return None if held is None or book_fault(held) is not None else held
 
-    def _too_late(self, coin: str) -> _Found:
+    def _without_answer(self, coin: str, problem: str) -> _Found:
         held = self._held_book(coin)
-        return _Found(held, None if held is None else STREAM_BOOK, is_cached=held is not None, problem=self._late())
+        return _Found(held, None if held is None else STREAM_BOOK, is_cached=held is not None, problem=problem)
 
-    def _late(self) -> str:
-        return f"no answer within {self._settings.timeout_s:g} s"
+    def _problem_of(self, task: asyncio.Task[_Mids] | asyncio.Task[_Found]) -> str | None:
+        """Say why an ended task has no result, or None when it has."""
+        if task.cancelled():
+            return f"no answer within {self._settings.timeout_s:g} s"
+        error = task.exception()
+        if error is None:
+            return None
+        log.error("collecting fast signals failed", exc_info=error)
+        return f"internal error: {type(error).__name__}"
 
     def _age_s(self, book: Book) -> float:
         return max(0.0, (self._clock.now_ms() - book.venue_ms) / 1000.0)
@@ -307,7 +320,3 @@ class FastSignalCollector:
 
 def _usable(px: float | None) -> float | None:
     return px if px is not None and math.isfinite(px) and px > 0.0 else None
-
-
-def _has_result(task: asyncio.Task[_Mids] | asyncio.Task[_Found]) -> bool:
-    return task.done() and not task.cancelled() and task.exception() is None

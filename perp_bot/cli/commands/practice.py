@@ -1,0 +1,53 @@
+"""practice serve."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import click
+
+from perp_bot.config.venues import PRACTICE_PORT
+from perp_bot.core.errors import UsageError
+
+
+@click.group()
+def practice() -> None:
+    """The practice venue: a faithful stand-in for the exchange, offline."""
+
+
+@practice.command(
+    epilog="""\b
+Examples:
+  perpbot practice serve
+  perpbot practice serve --speed 60 --start 400
+  perpbot practice serve --speed step --port 0
+"""
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=PRACTICE_PORT, show_default=True, help="0 = any free.")
+@click.option("--speed", default="1", show_default=True, metavar="N|step", help="Venue seconds a second, or stepped.")
+@click.option("--start", metavar="HOURS|TIME", help="Where in the recording to begin: hours, epoch ms or ISO time.")
+@click.option("--seed", type=click.IntRange(0), default=42, show_default=True, help="Seed of everything generated.")
+@click.option(
+    "--faults", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="JSON file of faults to switch on."
+)
+def serve(host: str, port: int, speed: str, start: str | None, seed: int, faults: Path | None) -> None:
+    """Serve the venue until interrupted."""
+    venue_speed = speed_of(speed)
+    from perp_bot.practice.app import serve as serve_venue
+
+    serve_venue(host=host, port=port, speed=venue_speed, start=start, seed=seed, faults=faults)
+
+
+def speed_of(text: str) -> float | None:
+    """Return venue seconds per second, or None for `step`."""
+    if text == "step":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not (math.isfinite(speed) and speed > 0):
+        raise UsageError(f"--speed {text!r}: expected a number above 0, or step")
+    return speed

@@ -1,0 +1,161 @@
+"""REST answers: the wire shapes that only REST has, and the typed values that `client` returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from perp_bot.data.wire import Amount, EpochMs, Signed
+
+
+@dataclass(frozen=True, slots=True)
+class PracticeInfo:
+    """What a practice venue says of itself; `speed` None means that it is stepped."""
+
+    speed: float | None
+    seed: int | None
+    start_ms: int | None
+    recorded_until_ms: int | None
+    replays_step: bool
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class VenueStatus:
+    """The venue's time, and what it is when it is a practice venue."""
+
+    time_ms: int
+    practice: PracticeInfo | None
+
+
+@dataclass(frozen=True, slots=True)
+class UserRateLimit:
+    """Action budget of an address."""
+
+    cum_volume_usd: float
+    requests_used: int
+    requests_cap: int
+
+
+@dataclass(frozen=True, slots=True)
+class VenuePosition:
+    """One position as the venue has it; `signed_size` negative = short."""
+
+    symbol: str
+    signed_size: Decimal
+    entry_px: Decimal | None
+    unrealized_usd: Decimal
+    liquidation_px: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class VenueAccount:
+    """An account as the venue has it."""
+
+    venue_ms: int
+    account_value_usd: Decimal
+    total_raw_usd: Decimal
+    withdrawable_usd: Decimal
+    positions: tuple[VenuePosition, ...]
+
+
+class WirePractice(msgspec.Struct, frozen=True):
+    """The practice venue's extra key of exchangeStatus."""
+
+    speed: float | None = None
+    seed: int | None = None
+    start_ms: int | None = None
+    recorded_until_ms: int | None = None
+    replays_step: bool = False
+    note: str = ""
+    coins: dict[str, Any] = {}
+
+
+class WireStatus(msgspec.Struct, frozen=True):
+    """exchangeStatus."""
+
+    time: EpochMs
+    practice: WirePractice | None = None
+
+
+class WireInstrument(msgspec.Struct, frozen=True):
+    """An entry of meta.universe."""
+
+    name: str
+    szDecimals: int  # noqa: N815 - the venue's keys
+    maxLeverage: int  # noqa: N815
+    isDelisted: bool = False  # noqa: N815
+    marginTableId: int | None = None  # noqa: N815
+
+
+class WireMeta(msgspec.Struct, frozen=True):
+    """meta."""
+
+    universe: tuple[WireInstrument, ...]
+
+
+class WireFunding(msgspec.Struct, frozen=True):
+    """A row of fundingHistory."""
+
+    coin: str
+    fundingRate: Signed  # noqa: N815
+    time: EpochMs
+    premium: Signed | None = None
+
+
+class WireRateLimit(msgspec.Struct, frozen=True):
+    """userRateLimit."""
+
+    cumVlm: Amount  # noqa: N815
+    nRequestsUsed: int  # noqa: N815
+    nRequestsCap: int  # noqa: N815
+
+
+class _Margin(msgspec.Struct, frozen=True):
+    accountValue: Decimal  # noqa: N815
+    totalRawUsd: Decimal  # noqa: N815
+
+
+class _Held(msgspec.Struct, frozen=True):
+    coin: str
+    szi: Decimal
+    unrealizedPnl: Decimal  # noqa: N815
+    entryPx: Decimal | None = None  # noqa: N815
+    liquidationPx: Decimal | None = None  # noqa: N815
+
+
+class _AssetPosition(msgspec.Struct, frozen=True):
+    position: _Held
+
+
+class WireAccount(msgspec.Struct, frozen=True):
+    """clearinghouseState."""
+
+    marginSummary: _Margin  # noqa: N815
+    withdrawable: Decimal
+    assetPositions: tuple[_AssetPosition, ...]  # noqa: N815
+    time: EpochMs = 0
+
+
+def status_of(row: WireStatus) -> VenueStatus:
+    """Return exchangeStatus as a VenueStatus."""
+    if row.practice is None:
+        return VenueStatus(row.time, None)
+    found = row.practice
+    speed = "step" if found.speed is None else f"{found.speed:g}x"
+    note = found.note or f"practice venue at {speed}, seed {found.seed}, generated prices between recorded 1h candles"
+    info = PracticeInfo(found.speed, found.seed, found.start_ms, found.recorded_until_ms, found.replays_step, note)
+    return VenueStatus(row.time, info)
+
+
+def account_of(row: WireAccount) -> VenueAccount:
+    """Return clearinghouseState as a VenueAccount."""
+    positions = tuple(
+        VenuePosition(held.coin, held.szi, held.entryPx, held.unrealizedPnl, held.liquidationPx)
+        for held in (entry.position for entry in row.assetPositions)
+    )
+    summary = row.marginSummary
+    return VenueAccount(row.time, summary.accountValue, summary.totalRawUsd, row.withdrawable, positions)

@@ -1,0 +1,308 @@
+"""Look at the database without ever holding up its writer: read-only, no cursor left open, short waits.
+
+One Reader belongs to the thread that first uses it (SQLite's own check is left on). The file is opened at the first
+question, so a Reader may be made before the database exists; every failure is a StoreError of one line.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation, localcontext
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+from perp_bot.core import timeframes
+from perp_bot.core.errors import StoreError
+from perp_bot.core.types import (
+    Candle,
+    ClosedTrade,
+    DecisionRecord,
+    Fill,
+    FundingPayment,
+    FundingRate,
+    Order,
+    OrderSide,
+    Position,
+)
+from perp_bot.data.db import decode
+from perp_bot.data.db.codec import position_from_json
+from perp_bot.data.db.connection import open_readonly, translate
+from perp_bot.data.db.decode import SqlRow
+from perp_bot.data.db.rows import AssetMinute, EquityRow, EventRow, FundingDueRow
+
+_T = TypeVar("_T")
+
+_EXACT_DIGITS = 100  # sums of products of prices and sizes never round at this precision
+
+
+class SeriesSpan(NamedTuple):
+    """What the store has of a candle series; times are open times (ms)."""
+
+    symbol: str
+    timeframe: str
+    revision: int  # moves whenever a row of the series is added or changed
+    candles: int
+    first_ms: int
+    last_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FillSums:
+    """What the fills of one source add up to, exactly (I11)."""
+
+    cash_usd: Decimal  # sum of -signed size x price - fee
+    fees_usd: Decimal
+    net_sizes: dict[str, Decimal]  # by symbol: bought minus sold; 0 is left out
+
+
+class Reader:
+    """Ask the database; see the module for threads and failures."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        """Close the file; the next question opens it again."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _rows(self, sql: str, parameters: Iterable[Any] = ()) -> list[SqlRow]:
+        if self._connection is None:
+            self._connection = open_readonly(self._path)
+        try:
+            return self._connection.execute(sql, tuple(parameters)).fetchall()
+        except sqlite3.ProgrammingError as error:
+            raise StoreError(f"{self._path}: a Reader belongs to the thread that first used it ({error})") from error
+        except sqlite3.Error as error:
+            raise translate(error, self._path) from error
+
+    def _decoded(self, decoder: Callable[[SqlRow], _T], rows: Iterable[SqlRow]) -> list[_T]:
+        try:
+            return [decoder(row) for row in rows]
+        except (ValueError, KeyError, TypeError, InvalidOperation) as error:
+            raise StoreError(f"{self._path} holds a row that this perpbot cannot read ({error!r})") from error
+
+    def data_version(self) -> int:
+        """Return a number that changes when another process or thread has committed something."""
+        return int(self._rows("PRAGMA data_version")[0][0])
+
+    # ------------------------------------------------------------ market
+
+    def last_candles(self, symbol: str, timeframe: str, n: int, before_ms: int | None = None) -> list[Candle]:
+        """Return the newest `n` candles, oldest first; only those that opened before `before_ms` if given."""
+        limit_ms = 2**62 if before_ms is None else before_ms
+        rows = self._rows(
+            f"SELECT {decode.CANDLE_COLUMNS} FROM candles WHERE symbol=? AND timeframe=? AND open_ms<? "
+            "ORDER BY open_ms DESC LIMIT ?",
+            (symbol, timeframe, limit_ms, max(0, n)),
+        )
+        return self._decoded(decode.candle, reversed(rows))
+
+    def candles(self, symbol: str, timeframe: str, start_ms: int, end_ms: int) -> list[Candle]:
+        """Return the candles that opened at or after `start_ms` and before `end_ms`, oldest first."""
+        rows = self._rows(
+            f"SELECT {decode.CANDLE_COLUMNS} FROM candles WHERE symbol=? AND timeframe=? AND open_ms>=? AND open_ms<? "
+            "ORDER BY open_ms",
+            (symbol, timeframe, start_ms, end_ms),
+        )
+        return self._decoded(decode.candle, rows)
+
+    def candle_span(self, symbol: str, timeframe: str) -> tuple[int, int, int] | None:
+        """Return (first open ms, last open ms, count) of a series, or None when there is none."""
+        first, last, count = self._rows(
+            "SELECT min(open_ms), max(open_ms), count(*) FROM candles WHERE symbol=? AND timeframe=?",
+            (symbol, timeframe),
+        )[0]
+        return None if count == 0 else (first, last, count)
+
+    def series(self) -> list[SeriesSpan]:
+        """Return every candle series with its revision, by symbol and timeframe."""
+        rows = self._rows(
+            "SELECT s.symbol, s.timeframe, s.revision, count(*), min(c.open_ms), max(c.open_ms) FROM series s "
+            "JOIN candles c ON c.symbol=s.symbol AND c.timeframe=s.timeframe GROUP BY s.symbol, s.timeframe "
+            "ORDER BY s.symbol, s.timeframe"
+        )
+        return [SeriesSpan(*row) for row in rows]
+
+    def asset_minutes(self, symbol: str, start_ms: int, end_ms: int) -> list[AssetMinute]:
+        """Return the minutes from `start_ms` to before `end_ms`, oldest first."""
+        rows = self._rows(
+            f"SELECT {decode.MINUTE_COLUMNS} FROM asset_ctx_1m WHERE symbol=? AND minute_ms>=? AND minute_ms<? "
+            "ORDER BY minute_ms",
+            (symbol, start_ms, end_ms),
+        )
+        return self._decoded(decode.asset_minute, rows)
+
+    def funding_rates(self, symbol: str, start_ms: int, end_ms: int) -> list[FundingRate]:
+        """Return the settled rates of the hours from `start_ms` to before `end_ms`, oldest first."""
+        rows = self._rows(
+            "SELECT symbol, hour_ms, rate, premium FROM funding_rates WHERE symbol=? AND hour_ms>=? AND hour_ms<? "
+            "ORDER BY hour_ms",
+            (symbol, start_ms, end_ms),
+        )
+        return [FundingRate(*row) for row in rows]
+
+    # ------------------------------------------------------------ decisions and events
+
+    def decisions(self, limit: int, symbol: str | None = None, since_ms: int | None = None) -> list[DecisionRecord]:
+        """Return the newest `limit` journal rows, newest last; of closes at or after `since_ms` if given."""
+        where, parameters = _where(("symbol=?", symbol), ("close_ms>=?", since_ms))
+        rows = self._rows(
+            f"SELECT {decode.DECISION_COLUMNS} FROM decisions{where} ORDER BY seq DESC LIMIT ?",
+            (*parameters, max(0, limit)),
+        )
+        return self._decoded(decode.decision, reversed(rows))
+
+    def decision_ids_at(self, close_ms: int, timeframe: str) -> set[str]:
+        """Return the ids of what was decided at one close."""
+        rows = self._rows("SELECT decision_id FROM decisions WHERE close_ms=? AND timeframe=?", (close_ms, timeframe))
+        return {row[0] for row in rows}
+
+    def events(self, limit: int, kinds: Iterable[str] | None = None) -> list[EventRow]:
+        """Return the newest `limit` events, newest last; of these kinds if given."""
+        wanted = None if kinds is None else tuple(kinds)
+        where = "" if wanted is None else f" WHERE kind IN ({','.join('?' * len(wanted))})"
+        rows = self._rows(
+            f"SELECT {decode.EVENT_COLUMNS} FROM events{where} ORDER BY seq DESC LIMIT ?",
+            (*(wanted or ()), max(0, limit)),
+        )
+        return self._decoded(decode.event, reversed(rows))
+
+    def signals(self, scale: str, start_ms: int, end_ms: int) -> list[tuple[int, dict[str, Any]]]:
+        """Return (venue ms, snapshot) of one time scale from `start_ms` to before `end_ms`, oldest first."""
+        rows = self._rows(
+            "SELECT venue_ms, snapshot_json FROM signals WHERE scale=? AND venue_ms>=? AND venue_ms<? "
+            "ORDER BY venue_ms",
+            (scale, start_ms, end_ms),
+        )
+        return self._decoded(lambda row: (row[0], json.loads(row[1])), rows)
+
+    def decision_latency(self, decision_id: str) -> tuple[int, float | None, float | None] | None:
+        """Return (wall ms, confirm ms, decide ms) of a decision, or None."""
+        rows = self._rows(
+            "SELECT wall_ms, confirm_ms, decide_ms FROM decision_latency WHERE decision_id=?", (decision_id,)
+        )
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+    # ------------------------------------------------------------ books
+
+    def live_orders(self, source: str) -> list[Order]:
+        """Return the orders that can still fill, in the order of their creation."""
+        rows = self._rows(
+            f"SELECT {decode.ORDER_COLUMNS} FROM orders "
+            "WHERE state IN ('intent', 'open', 'partly_filled', 'unknown') AND source=? ORDER BY created_ms, cloid",
+            (source,),
+        )
+        return self._decoded(decode.order, rows)
+
+    def orders(self, limit: int) -> list[Order]:
+        """Return the newest `limit` orders, newest last."""
+        rows = self._rows(
+            f"SELECT {decode.ORDER_COLUMNS} FROM orders ORDER BY created_ms DESC, cloid DESC LIMIT ?", (max(0, limit),)
+        )
+        return self._decoded(decode.order, reversed(rows))
+
+    def fills(self, source: str, since_ms: int | None = None, limit: int | None = None) -> list[Fill]:
+        """Return the fills in the order they were booked; the newest `limit` if given."""
+        where, parameters = _where(("source=?", source), ("venue_ms>=?", since_ms))
+        rows = self._rows(
+            f"SELECT {decode.FILL_COLUMNS} FROM fills{where} ORDER BY seq DESC LIMIT ?", (*parameters, _most(limit))
+        )
+        return self._decoded(decode.fill, reversed(rows))
+
+    def fill_sums(self, source: str) -> FillSums:
+        """Return the exact sums of all fills of a source."""
+        rows = self._rows("SELECT symbol, side, px, size, fee_usd FROM fills WHERE source=?", (source,))
+        cash, fees, net = Decimal(0), Decimal(0), dict[str, Decimal]()
+        with localcontext(prec=_EXACT_DIGITS):
+            for symbol, side, px, size, fee in rows:
+                signed, fee_usd = OrderSide(side).sign * Decimal(size), Decimal(fee)
+                cash -= signed * Decimal(px) + fee_usd
+                fees += fee_usd
+                net[symbol] = net.get(symbol, Decimal(0)) + signed
+        return FillSums(cash, fees, {symbol: size for symbol, size in net.items() if size})
+
+    def funding_payments(self, source: str) -> list[FundingPayment]:
+        """Return the payments whose rate has come, by hour and symbol."""
+        rows = self._rows(
+            f"SELECT {decode.FUNDING_COLUMNS} FROM funding_payments WHERE source=? AND rate IS NOT NULL "
+            "ORDER BY hour_ms, symbol",
+            (source,),
+        )
+        return self._decoded(decode.funding_payment, rows)
+
+    def funding_due(self, source: str) -> list[FundingDueRow]:
+        """Return the hours whose rate is still to come, by hour and symbol."""
+        rows = self._rows(
+            "SELECT symbol, hour_ms, signed_size, oracle_px, strategy, source FROM funding_payments "
+            "WHERE source=? AND rate IS NULL ORDER BY hour_ms, symbol",
+            (source,),
+        )
+        return [FundingDueRow(*row) for row in rows]
+
+    def trades(
+        self, source: str | None = None, limit: int | None = None, since_ms: int | None = None
+    ) -> list[ClosedTrade]:
+        """Return closed trades in the order they were booked; the newest `limit` if given, closed since if given."""
+        where, parameters = _where(("source=?", source), ("closed_ms>=?", since_ms))
+        rows = self._rows(
+            f"SELECT {decode.TRADE_COLUMNS} FROM trades{where} ORDER BY seq DESC LIMIT ?", (*parameters, _most(limit))
+        )
+        return self._decoded(decode.trade, reversed(rows))
+
+    def weekly_net(self, source: str) -> dict[int, Decimal]:
+        """Return the exact net (USD) of the trades closed in each calendar week (start ms, Monday UTC), oldest first.
+
+        A week without a closed trade is left out.
+        """
+        rows = self._rows("SELECT closed_ms, net_usd FROM trades WHERE source=? ORDER BY closed_ms", (source,))
+        net: dict[int, Decimal] = {}
+        with localcontext(prec=_EXACT_DIGITS):
+            for closed_ms, net_usd in rows:
+                week_ms = timeframes.week_of(closed_ms)
+                net[week_ms] = net.get(week_ms, Decimal(0)) + Decimal(net_usd)
+        return net
+
+    def positions(self, source: str) -> list[Position]:
+        """Return the open positions, by symbol."""
+        rows = self._rows("SELECT position_json FROM positions WHERE source=? ORDER BY symbol", (source,))
+        return self._decoded(lambda row: position_from_json(row[0]), rows)
+
+    def equity(self, source: str, since_ms: int = 0) -> list[EquityRow]:
+        """Return the equity curve from `since_ms`, oldest first."""
+        rows = self._rows(
+            "SELECT source, venue_ms, equity_usd, cash_usd, unrealized_usd FROM equity "
+            "WHERE source=? AND venue_ms>=? ORDER BY venue_ms",
+            (source, since_ms),
+        )
+        return [EquityRow(*row) for row in rows]
+
+    def state(self, key: str) -> Any | None:
+        """Return the JSON value of a key of bot_state, or None when it was never written."""
+        rows = self._rows("SELECT value_json FROM bot_state WHERE key=?", (key,))
+        return self._decoded(lambda row: json.loads(row[0]), rows)[0] if rows else None
+
+
+def _where(*conditions: tuple[str, Any]) -> tuple[str, list[Any]]:
+    given = [(sql, value) for sql, value in conditions if value is not None]
+    if not given:
+        return "", []
+    return " WHERE " + " AND ".join(sql for sql, _ in given), [value for _, value in given]
+
+
+def _most(limit: int | None) -> int:
+    return -1 if limit is None else max(0, limit)

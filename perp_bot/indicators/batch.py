@@ -1,0 +1,291 @@
+"""Indicators over a whole series: float64 columns in, float64 columns of the same length out, NaN until defined.
+
+All run compiled (the first call loads the kernels: 0.5 s, or several on a cold cache). A number that is not finite
+counts as missing. The value at bar i is computed from bars up to i alone. `kernels` says what a missing bar does:
+indicators with a window are NaN while it is inside, those with a memory (EMA, MACD, ATR, RSI, ADX) start anew after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perp_bot.indicators import compiled, kernels
+from perp_bot.indicators.compiled import Column, Kernels
+from perp_bot.indicators.row import LEAST_HURST_PERIOD, IndicatorParams, IndicatorRow, check_period
+from perp_bot.indicators.warmup import wilder_memory
+
+Prices = Sequence[float] | NDArray[np.float64]
+
+
+def zscore(close: Prices, n: int) -> Column:
+    """Return (close - mean) / sigma of the last n closes, population sigma; NaN where they are all equal.
+
+    Worked example: closes 1, 2, 3, 4 with n = 4: mean 2.5, sigma sqrt(1.25), z = 1.5 / 1.118 = 1.3416.
+    """
+    check_period("n", n, 2)
+    offset, sigma = _moments(compiled.load(), column(close), n)
+    return _scores(offset, sigma)
+
+
+def bollinger(close: Prices, n: int, k: float) -> tuple[Column, Column, Column]:
+    """Return upper, middle and lower band: the mean of n closes, plus and minus k population sigmas.
+
+    In a flat market all three are the price. close > upper is the same condition as z > k when n is the same.
+    """
+    check_period("n", n, 2)
+    prices = column(close)
+    return _bands(prices, *_moments(compiled.load(), prices, n), k)
+
+
+def sma(close: Prices, n: int) -> Column:
+    """Return the plain mean of the last n closes."""
+    check_period("n", n)
+    prices = column(close)
+    offset, _ = _moments(compiled.load(), prices, n)
+    return prices + offset
+
+
+def ema(close: Prices, n: int) -> Column:
+    """Return the exponential average with alpha 2 / (n + 1), seeded by the mean of the first n closes."""
+    check_period("n", n)
+    return _ema(compiled.load(), column(close), n)
+
+
+def macd(close: Prices, fast: int = 12, slow: int = 26, signal: int = 9) -> tuple[Column, Column, Column]:
+    """Return MACD (EMA fast - EMA slow), its signal line (EMA of MACD) and the histogram (MACD - signal).
+
+    Every EMA is seeded by the mean of its own first values; TA-Lib starts the fast one later, which fades in warm-up.
+    """
+    for name, period in (("fast", fast), ("slow", slow), ("signal", signal)):
+        check_period(name, period)
+    if fast >= slow:
+        raise ValueError(f"fast is {fast}; allowed: below slow ({slow})")
+    return _macd(compiled.load(), column(close), fast, slow, signal)
+
+
+def rsi(close: Prices, n: int) -> Column:
+    """Return Wilder's relative strength index, 0 to 100.
+
+    100 x gains / (gains + losses), both Wilder averages seeded by the plain mean of the first n changes (J. Welles
+    Wilder, New Concepts in Technical Trading Systems, 1978). NaN in a flat market: no change at all so far, or none
+    for so long (`warmup.wilder_memory`) that earlier ones weigh less than 1e-9.
+    """
+    check_period("n", n)
+    prices = column(close)
+    out = _blank(len(prices))
+    compiled.load().rsi(prices, n, wilder_memory(n), np.zeros(kernels.RSI_STATE), out)
+    return out
+
+
+def adx(high: Prices, low: Prices, close: Prices, n: int) -> Column:
+    """Return Wilder's average directional index, 0 to 100 (source as for RSI).
+
+    First defined at bar 2n - 1. The true range cancels out of DX, so `close` only tells that a bar is missing. NaN
+    while there is no directional movement, or none for `warmup.wilder_memory` bars; it then starts anew.
+    """
+    check_period("n", n)
+    highs, lows, closes = columns(high, low, close)
+    out = _blank(len(closes))
+    compiled.load().adx(highs, lows, closes, n, wilder_memory(n), np.zeros(kernels.ADX_STATE), out)
+    return out
+
+
+def atr(high: Prices, low: Prices, close: Prices, n: int) -> Column:
+    """Return Wilder's average true range in price units, seeded by the mean of the first n true ranges (bar n)."""
+    check_period("n", n)
+    highs, lows, closes = columns(high, low, close)
+    out = _blank(len(closes))
+    compiled.load().atr(highs, lows, closes, n, np.zeros(kernels.ATR_STATE), out)
+    return out
+
+
+def realized_vol(close: Prices, n: int) -> Column:
+    """Return the population standard deviation of the last n log returns, per bar; 0.0 in a flat market.
+
+    Per year: multiply by sqrt(core.timeframes.periods_per_year(timeframe)), for 15m sqrt(35,040) = 187.2.
+    """
+    check_period("n", n, 2)
+    kernel = compiled.load()
+    return _realized_vol(kernel, _log_returns(kernel, column(close)), n)
+
+
+def hurst_vr(close: Prices, n: int) -> Column:
+    """Return the Hurst exponent of the last n log returns from variance ratios: 0.50 on a random walk of any n >= 64.
+
+    Below 0.5 prices revert, above they trend. For lags q = 2, 4, 8 the variance of q-bar returns over q times that of
+    1-bar returns, with overlap and the unbiased denominators of Lo and MacKinlay (1988, eq. 12-13), is q^(2H - 1). Half
+    its variance under independence, (2q - 1)(q - 1) / (3qn), is added to its logarithm (a noisy number's logarithm
+    reads low), and H - 1/2 is half the slope through the origin against log q. Clipped to 0..1. One window of 100 has a
+    standard error of 0.07: averaging or a long n is needed before a reading means anything. NaN where nothing moved.
+    """
+    check_period("n", n, LEAST_HURST_PERIOD)
+    kernel = compiled.load()
+    return _hurst_vr(kernel, _log_returns(kernel, column(close)), n)
+
+
+def hurst_rs(close: Prices, n: int) -> Column:
+    """Return the classical rescaled-range (Hurst 1951, Mandelbrot) exponent of the last n log returns.
+
+    It is biased: on a random walk it reads 0.58 at n = 100, not 0.5 (0.60 at 64, 0.56 at 400), with a standard error of
+    0.11, because short chunks overstate R/S. Compare readings with those figures, or use `hurst_vr`. NaN where a
+    chunk is flat.
+    """
+    check_period("n", n, LEAST_HURST_PERIOD)
+    kernel = compiled.load()
+    return _hurst_rs(kernel, _log_returns(kernel, column(close)), n)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IndicatorSet:
+    """All columns of the set, named as in `IndicatorRow`, one value a bar."""
+
+    zscore: Column
+    bb_upper: Column
+    bb_middle: Column
+    bb_lower: Column
+    rsi: Column
+    adx: Column
+    atr: Column
+    ema: Column
+    macd: Column
+    macd_signal: Column
+    macd_histogram: Column
+    realized_vol: Column
+    hurst: Column
+    hurst_rs: Column
+
+    def row(self, bar: int) -> IndicatorRow:
+        """Return the values at one bar (negative counts from the end), None where undefined."""
+        values = {item.name: float(getattr(self, item.name)[bar]) for item in fields(self)}
+        return IndicatorRow(**{name: value if value == value else None for name, value in values.items()})
+
+
+def indicator_set(high: Prices, low: Prices, close: Prices, params: IndicatorParams | None = None) -> IndicatorSet:
+    """Return every column of the set at once; each equals its own function's bit by bit."""
+    params = params or IndicatorParams()
+    return set_columns(compiled.load(), *columns(high, low, close), params)
+
+
+def set_columns(kernel: Kernels, highs: Column, lows: Column, closes: Column, params: IndicatorParams) -> IndicatorSet:
+    """Return the set computed by the given kernels from clean columns (see `columns`)."""
+    bars = len(closes)
+    offset, sigma = _moments(kernel, closes, params.zscore_lookback)
+    scores = _scores(offset, sigma)
+    if params.bollinger_period != params.zscore_lookback:
+        offset, sigma = _moments(kernel, closes, params.bollinger_period)
+    upper, middle, lower = _bands(closes, offset, sigma, params.bollinger_std)
+    strength, trend, ranges = _blank(bars), _blank(bars), _blank(bars)
+    n = params.rsi_period
+    kernel.rsi(closes, n, wilder_memory(n), np.zeros(kernels.RSI_STATE), strength)
+    n = params.adx_period
+    kernel.adx(highs, lows, closes, n, wilder_memory(n), np.zeros(kernels.ADX_STATE), trend)
+    kernel.atr(highs, lows, closes, params.atr_period, np.zeros(kernels.ATR_STATE), ranges)
+    line, signal, histogram = _macd(kernel, closes, params.macd_fast, params.macd_slow, params.macd_signal)
+    returns = _log_returns(kernel, closes)
+    return IndicatorSet(
+        zscore=scores,
+        bb_upper=upper,
+        bb_middle=middle,
+        bb_lower=lower,
+        rsi=strength,
+        adx=trend,
+        atr=ranges,
+        ema=_ema(kernel, closes, params.ema_period),
+        macd=line,
+        macd_signal=signal,
+        macd_histogram=histogram,
+        realized_vol=_realized_vol(kernel, returns, params.vol_period),
+        hurst=_hurst_vr(kernel, returns, params.hurst_period),
+        hurst_rs=_hurst_rs(kernel, returns, params.hurst_period),
+    )
+
+
+def column(values: Prices) -> Column:
+    """Return a contiguous, writable float64 copy in which whatever is not finite is NaN."""
+    copy = np.array(values, dtype=np.float64)
+    if copy.ndim != 1:
+        raise ValueError(f"prices have {copy.ndim} dimensions; expected one column")
+    is_finite = np.isfinite(copy)
+    if not is_finite.all():
+        copy[~is_finite] = np.nan
+    return copy
+
+
+def columns(high: Prices, low: Prices, close: Prices) -> tuple[Column, Column, Column]:
+    """Return the three columns, cleaned; ValueError when their lengths differ."""
+    if not len(high) == len(low) == len(close):
+        raise ValueError(f"high, low and close have {len(high)}, {len(low)} and {len(close)} bars; expected the same")
+    return column(high), column(low), column(close)
+
+
+def _blank(bars: int) -> Column:
+    return np.full(bars, np.nan)
+
+
+def _moments(kernel: Kernels, prices: Column, n: int) -> tuple[Column, Column]:
+    offset, sigma = _blank(len(prices)), _blank(len(prices))
+    if len(prices) >= n:
+        kernel.window_moments(prices, n, offset[n - 1 :], sigma[n - 1 :])
+    return offset, sigma
+
+
+def _scores(offset: Column, sigma: Column) -> Column:
+    out = _blank(len(offset))
+    np.divide(-offset, sigma, out=out, where=(sigma > 0.0) & (sigma < np.inf))
+    return out
+
+
+def _bands(prices: Column, offset: Column, sigma: Column, k: float) -> tuple[Column, Column, Column]:
+    middle = prices + offset
+    width = k * sigma
+    return middle + width, middle, middle - width
+
+
+def _ema(kernel: Kernels, prices: Column, n: int) -> Column:
+    out = _blank(len(prices))
+    kernel.ema(prices, n, 2.0 / (n + 1), np.zeros(kernels.EMA_STATE), out)
+    return out
+
+
+def _macd(kernel: Kernels, prices: Column, fast: int, slow: int, signal: int) -> tuple[Column, Column, Column]:
+    line = _ema(kernel, prices, fast) - _ema(kernel, prices, slow)
+    smooth = _ema(kernel, line, signal)
+    return line, smooth, line - smooth
+
+
+def _log_returns(kernel: Kernels, prices: Column) -> Column:
+    """Return log returns, one shorter than prices."""
+    out = _blank(max(0, len(prices) - 1))
+    kernel.log_returns(prices, out)
+    return out
+
+
+def _realized_vol(kernel: Kernels, returns: Column, n: int) -> Column:
+    out = _blank(len(returns) + 1)
+    _, out[1:] = _moments(kernel, returns, n)
+    return out
+
+
+def _hurst_vr(kernel: Kernels, returns: Column, n: int) -> Column:
+    out = _blank(len(returns) + 1)
+    if len(returns) >= n:
+        kernel.hurst_vr(returns, *overlapping_sums(returns), n, out[n:])
+    return out
+
+
+def _hurst_rs(kernel: Kernels, returns: Column, n: int) -> Column:
+    out = _blank(len(returns) + 1)
+    if len(returns) >= n:
+        kernel.hurst_rs(returns, n, out[n:])
+    return out
+
+
+def overlapping_sums(returns: Column) -> tuple[Column, Column, Column]:
+    """Return the overlapping sums of 2, 4 and 8 returns."""
+    two = returns[:-1] + returns[1:]
+    four = two[:-2] + two[2:]
+    return two, four, four[:-4] + four[4:]

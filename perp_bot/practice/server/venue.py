@@ -1,0 +1,53 @@
+"""The venue behind the protocol: its market, clock, faults and settings in one place."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from perp_bot.practice.clock import PracticeClock, origin_for, parse_start
+from perp_bot.practice.faults import Faults
+from perp_bot.practice.market.market import Market
+from perp_bot.practice.settings import Limits, Settings
+
+
+class Venue:
+    """One running practice venue."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.limits: Limits = settings.limits
+        origin_ms, start_ms = origin_for(parse_start(settings.start), settings.speed, time.time_ns() // 1_000_000)
+        self.clock = PracticeClock(start_ms, settings.speed)
+        self.market = Market(settings.seed, origin_ms)
+        self.faults = Faults(settings.seed)
+        self.steps = 0
+
+    def now_ms(self) -> int:
+        """Return the venue's time; coins whose delisting has ended are back."""
+        now_ms = self.clock.now_ms()
+        self.market.set_delisted(self.faults.delisted(), now_ms)
+        return now_ms
+
+    def told_ms(self) -> int:
+        """Return the time the venue tells, with the injected skew."""
+        return self.clock.now_ms() + self.faults.skew_ms()
+
+    def set_limits(self, **changes: float) -> None:
+        """Change limits while running."""
+        self.limits = replace(self.limits, **changes)  # type: ignore[arg-type]
+
+    def label(self) -> dict[str, object]:
+        """Return what the venue says about itself in exchangeStatus: it is practice, and what is generated."""
+        return {
+            "speed": self.settings.speed,
+            "seed": self.settings.seed,
+            "start_ms": self.clock.start_ms,
+            "now_ms": self.clock.now_ms(),
+            "step": self.steps,
+            "origin_ms": self.market.origin_ms,
+            "recorded_until_ms": self.market.recorded_until_ms,
+            "after_recording": "seeded block bootstrap of recorded hours",
+            "replays_step": True,
+            "coins": {coin.name: coin.label for coin in self.market.specs},
+        }

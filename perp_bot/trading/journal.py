@@ -1,0 +1,112 @@
+"""What the loop writes down, and in which order.
+
+Nothing is sent before its intent is on disk. An entry whose intent cannot be committed is dropped; a protective
+order (exit, stop) goes out all the same, its intent kept in the pre-allocated emergency journal and queued for the
+database until it lands.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any, Protocol
+
+from perp_bot.core.clock import wall_ms
+from perp_bot.core.errors import StoreError
+from perp_bot.core.types import Order, OrderRole, OrderState
+from perp_bot.data.db import rows
+from perp_bot.data.db.writer import CommitUncertain, WriterHealth
+
+LOG = logging.getLogger(__name__)
+
+INTENT_DEADLINE_S = 2.0
+
+
+class RowWriter(Protocol):
+    """The writer thread, as the loop sees it."""
+
+    def put(self, *rows: rows.Row) -> None:
+        """Queue rows; never blocks."""
+
+    def commit(self, *rows: rows.Row, deadline_s: float) -> None:
+        """Wait until rows are on disk, or raise StoreError."""
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until everything queued is on disk, or raise StoreError."""
+
+    def emergency_append(self, row_json: dict[str, Any]) -> None:
+        """Record a protective action in the pre-allocated file, or raise StoreError."""
+
+    def health(self) -> WriterHealth:
+        """How the writer fares."""
+
+
+class Journal:
+    """The loop's one way to the store."""
+
+    def __init__(self, writer: RowWriter) -> None:
+        self._writer = writer
+
+    def put(self, *items: rows.Row) -> None:
+        """Queue rows; never blocks and never raises for the disk's sake."""
+        self._writer.put(*items)
+
+    def commit_order(self, order: Order, *with_it: rows.Row) -> bool:
+        """Commit an order's intent and the rows that belong to it; return whether the order may be sent.
+
+        While writing is known to fail, no time is lost on trying: a stop must not wait for a disk.
+        """
+        is_entry = order.intent.role is OrderRole.ENTRY
+        trouble = self.trouble
+        try:
+            if trouble is not None:
+                raise StoreError(trouble)
+            self._writer.commit(*with_it, rows.OrderRow(order), deadline_s=INTENT_DEADLINE_S)
+            return True
+        except StoreError as error:
+            if not is_entry:
+                LOG.error("protective order sent on the emergency journal: %s", error, extra={"symbol": order.intent.symbol})
+                self._remember(order)
+                self._writer.put(*with_it, rows.OrderRow(order))
+                return True
+            LOG.error("entry not sent: its intent could not be written: %s", error, extra={"symbol": order.intent.symbol})
+            if isinstance(error, CommitUncertain):
+                note = "not sent: the commit of its intent was not confirmed"
+                self._writer.put(rows.OrderRow(replace(order, state=OrderState.CANCELLED, note=note)))
+            return False
+
+    def _remember(self, order: Order) -> None:
+        intent = order.intent
+        record = {
+            "wall_ms": wall_ms(),
+            "cloid": intent.cloid,
+            "decision_id": intent.decision_id,
+            "symbol": intent.symbol,
+            "side": intent.side.value,
+            "role": intent.role.value,
+            "size": str(intent.size),
+            "reason": intent.reason,
+        }
+        try:
+            self._writer.emergency_append(record)
+        except StoreError as error:
+            LOG.error("the emergency journal failed too: %s", error, extra={"symbol": intent.symbol})
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until everything queued is on disk; False when it is not by then."""
+        try:
+            self._writer.flush(timeout_s)
+        except StoreError:
+            return False
+        return True
+
+    @property
+    def trouble(self) -> str | None:
+        """Why entries must stop, or None when writes succeed."""
+        health = self._writer.health()
+        return None if health.ok else (health.error or "the database cannot be written")
+
+    @property
+    def last_commit_age_s(self) -> float | None:
+        """Seconds since the last commit; None before the first."""
+        return self._writer.health().last_commit_age_s

@@ -1,0 +1,308 @@
+"""The lines that are always on screen: who and where, the account, the prices; the alert strip; the outcome line."""
+
+from __future__ import annotations
+
+from perp_bot.core.money import pct, usd
+from perp_bot.ipc.state import StateSnapshot
+from perp_bot.tui import formats
+from perp_bot.tui.freshness import (
+    AGE_STYLES,
+    LOOP,
+    MARK,
+    RECONCILE,
+    STREAM,
+    Freshness,
+    Lens,
+    Thresholds,
+    age_text,
+    judge,
+    oldest,
+)
+from perp_bot.tui.look import signed
+from perp_bot.tui.spans import Row, Span, cells_of, cut, row
+from perp_bot.tui.store import (
+    Connection,
+    ConnectionView,
+    Link,
+    Outcome,
+    OutcomeState,
+    ViewState,
+    bot_status,
+    connection,
+    lens,
+    loop_age_s,
+)
+
+_CHIP_STYLES = {
+    Connection.CONNECTING: "warn",
+    Connection.LIVE: "ok",
+    Connection.LATE: "warn",
+    Connection.STALE: "danger",
+    Connection.UNRESPONSIVE: "danger",
+    Connection.LOST: "danger",
+    Connection.NOT_RUNNING: "danger",
+    Connection.IPC_DOWN: "danger",
+    Connection.INCOMPATIBLE: "danger",
+    Connection.DENIED: "danger",
+}
+_STATUS_STYLES = {"RUNNING": "ok", "PAUSED": "caution", "DEGRADED": "caution", "KILLED": "danger"}
+DONE_SHOWN_S = 30.0
+
+
+def lines(view: ViewState, now_s: float, width: int, height: int) -> list[Row]:
+    """Return the header: `height` is 1, 2 or 3 lines."""
+    found = connection(view, now_s)
+    if height == 1:
+        return [_identity(view, found, now_s, width, with_equity=True)]
+    built = [_identity(view, found, now_s, width), _account(view, now_s, width)]
+    if height >= 3:
+        built.append(_prices(view, now_s, width))
+    return built
+
+
+def _identity(view: ViewState, found: ConnectionView, now_s: float, width: int, *, with_equity: bool = False) -> Row:
+    snapshot = view.frame.snapshot if view.frame is not None else None
+    mode = snapshot.mode if snapshot is not None else view.facts.mode
+    venue = snapshot.venue if snapshot is not None else view.facts.venue
+    status = bot_status(view)
+    spans: list[Span] = [(" ", ""), (f" {mode.upper()} {_venue_word(venue)} ", "reverse"), (" ", "")]
+    if status != "?":
+        as_of = "" if found.state.is_alive else "was "
+        shown = f"{as_of}{status}" if status != "KILLED" else status
+        style = _STATUS_STYLES.get(status, "warn") if found.state.is_alive or status == "KILLED" else "stale"
+        uptime = f" {age_text(_uptime_s(view, now_s))}" if found.state.is_alive else ""
+        spans += [(f" {shown}{uptime} " if style in ("danger", "caution") else f"{shown}{uptime}", style), ("  ", "")]
+    age = "" if found.age_s is None else f" {age_text(found.age_s)}"
+    glyph = "●" if found.state.is_alive else "○"
+    spans += [(f"{glyph} {found.state}{age}", _CHIP_STYLES[found.state]), ("  ", "")]
+    if view.facts.read_only:
+        spans += [("READ-ONLY", "caution"), ("  ", "")]
+    if snapshot is not None:
+        spans += _health(view, snapshot, now_s, short=width < 110)
+        if with_equity:
+            spans += [("  equity ", "muted"), _live(usd(snapshot.account.equity_usd), "strong", lens(view, now_s), 0.0)]
+    right = _venue_time(view, width)
+    room = width - cells_of(right) - 1
+    left = cut([*spans], room)
+    gap = " " * max(1, room - cells_of(left))
+    return row("identity", *left, (gap, ""), *right)
+
+
+def _venue_word(venue: str) -> str:
+    return venue.upper() if venue == "mainnet" else venue
+
+
+def _uptime_s(view: ViewState, now_s: float) -> float | None:
+    return None if view.frame is None else view.frame.snapshot.uptime_s + view.frame.since_s(now_s)
+
+
+def _health(view: ViewState, snapshot: StateSnapshot, now_s: float, *, short: bool) -> list[Span]:
+    glass = lens(view, now_s)
+    assert view.frame is not None  # noqa: S101 - there is a snapshot
+    spans = [*_aged("loop", loop_age_s(view.frame, now_s), LOOP, glass)]
+    stream_s = glass.age(snapshot.ages.stream_s)
+    if not snapshot.stream_connected:
+        spans += [("  stream ", "muted"), ("DOWN", "bad"), (f" {age_text(stream_s)}", "muted")]
+    else:
+        spans += [("  ", ""), *_aged("stream", stream_s, STREAM, glass)]
+    if not short:
+        if snapshot.ages.reconcile_s is not None:
+            spans += [("  ", ""), *_aged("recon", glass.age(snapshot.ages.reconcile_s), RECONCILE, glass)]
+        spans += [("  viewers ", "muted"), (str(snapshot.viewers), "text")]
+    return spans
+
+
+def _aged(label: str, age_s: float | None, limits: Thresholds, glass: Lens) -> list[Span]:
+    found = Freshness.STALE if glass.all_stale else judge(age_s, limits)
+    style = "text" if found is Freshness.FRESH else AGE_STYLES[found]
+    text = age_text(age_s) if age_s is not None else "never"
+    return [(f"{label} ", "muted"), (text + ("!" if found is Freshness.STALE else ""), style)]
+
+
+def _venue_time(view: ViewState, width: int) -> list[Span]:
+    if view.frame is None:
+        return []
+    text = formats.stamp(view.frame.snapshot.as_of_ms, utc=view.facts.utc)
+    speed = view.frame.snapshot.venue_speed
+    pace = " step" if speed is None else f" x{speed:g}" if speed != 1 else ""
+    if width < 110:
+        text = text[11:19] + ("Z" if view.facts.utc else "")
+    return [(text + pace, "muted"), (" ", "")]
+
+
+def _live(text: str, style: str, glass: Lens, declared_s: float | None, limits: Thresholds = LOOP) -> Span:
+    return text, glass.style(style, declared_s, limits)
+
+
+def _account(view: ViewState, now_s: float, width: int) -> Row:
+    if view.frame is None:
+        return row("account", (" " + connection(view, now_s).text, "muted"))
+    snapshot = view.frame.snapshot
+    account = snapshot.account
+    glass = lens(view, now_s)
+    # Everything in the account is as old as the frame; what was marked is as old as the oldest mark.
+    marks_s = oldest(*(item.mark_age_s for item in snapshot.positions)) if snapshot.positions else 0.0
+    day_start = account.day_start_equity_usd
+    day_share = account.day_realized_usd / day_start if day_start else None
+    suffix = _as_of(view, now_s, glass, marks_s)
+    upnl: list[Span] = [
+        ("uPnL ", "muted"),
+        _live(usd(account.unrealized_usd, sign=True), signed(account.unrealized_usd), glass, marks_s, MARK),
+    ]
+    blocks: list[list[Span]] = [
+        [("equity ", "muted"), _live(usd(account.equity_usd), "strong", glass, marks_s, MARK), suffix],
+        [
+            ("day ", "muted"),
+            _live(usd(account.day_realized_usd, sign=True), signed(account.day_realized_usd), glass, 0.0),
+            (f" ({pct(day_share, sign=True)})", "muted"),
+        ],
+        upnl,
+        [("regime ", "muted"), _live(snapshot.regime, "text" if snapshot.regime == "NORMAL" else "warn", glass, 0.0)],
+        [("fees ", "muted"), _live(usd(-account.fees_usd, sign=True), "text", glass, 0.0)],
+        [("funding ", "muted"), _live(usd(account.funding_usd, sign=True), "text", glass, 0.0)],
+        [("trades ", "muted"), _live(str(snapshot.counters.trades), "text", glass, 0.0)],
+        [("margin ", "muted"), _live(usd(account.margin_used_usd), "text", glass, 0.0)],
+    ]
+    if account.accounting_error_max_usd >= 0.01:
+        blocks.insert(0, [("books off by ", "bad"), (f"{account.accounting_error_max_usd:,.4f} USD", "bad")])
+    return row("account", (" ", ""), *_join(blocks, width - 2))
+
+
+def _as_of(view: ViewState, now_s: float, glass: Lens, declared_s: float | None) -> Span:
+    if view.frame is None:
+        return "", ""
+    if glass.judge(declared_s, MARK) is Freshness.STALE or glass.judge(0.0, LOOP) is Freshness.STALE:
+        return f" @{formats.clock(view.frame.snapshot.as_of_ms, utc=view.facts.utc)}", "stale"
+    return f" {age_text(glass.age(declared_s))}", "muted"
+
+
+def _join(blocks: list[list[Span]], width: int) -> list[Span]:
+    """Join blocks with two spaces as far as they fit whole; blocks come in order of importance."""
+    spans: list[Span] = []
+    used = 0
+    for block in blocks:
+        needed = cells_of(block) + (2 if spans else 0)
+        if used + needed > width:
+            if not spans:
+                return list(cut(block, width))
+            continue
+        if spans:
+            spans.append(("  ", ""))
+        spans += block
+        used += needed
+    return spans
+
+
+def _prices(view: ViewState, now_s: float, width: int) -> Row:
+    if view.frame is None:
+        retry = "" if view.retry_at_s is None else f"next try in {age_text(view.retry_at_s - now_s)}; ctrl+r tries now"
+        return row("prices", (" " + retry, "muted"))
+    snapshot = view.frame.snapshot
+    glass = lens(view, now_s)
+    blocks: list[list[Span]] = []
+    for item in snapshot.prices:
+        block: list[Span] = [
+            (f"{item.symbol} ", "strong"),
+            _live(formats.price(item.mark_px, item.sz_decimals), "text", glass, item.mark_age_s, MARK),
+            (" ", ""),
+            glass.age_span(item.mark_age_s, MARK),
+        ]
+        if width >= 110:
+            if item.best_bid is not None and item.best_ask is not None:
+                bid, ask = (formats.price(px, item.sz_decimals) for px in (item.best_bid, item.best_ask))
+                block += [(" bid/ask ", "muted"), _live(f"{bid}/{ask}", "text", glass, item.book_age_s, MARK)]
+            block += [
+                (" funding ", "muted"),
+                _live(
+                    pct(item.funding_hourly, sign=True, digits=4) + "/h"
+                    if item.funding_hourly is not None
+                    else "-",
+                    "text",
+                    glass,
+                    item.mark_age_s,
+                    MARK,
+                ),
+            ]
+        if item.generated:
+            block.append((" generated", "muted"))
+        blocks.append(block)
+    if not blocks:
+        return row("prices", (" no prices yet", "muted"))
+    return row("prices", (" ", ""), *_join(blocks, width - 2))
+
+
+def alerts(view: ViewState, now_s: float) -> list[Span]:
+    """Return the alert strip, worst first; empty when there is nothing to say."""
+    if view.armed_until_s is not None and now_s < view.armed_until_s:
+        left_s = view.armed_until_s - now_s
+        return [(f" F9 again within {left_s:.1f} s = KILL on {_environment(view)}    esc disarms ", "danger")]
+    found = connection(view, now_s)
+    parts: list[Span] = []
+    status = bot_status(view)
+    reasons = "; ".join(view.frame.snapshot.status_reasons) if view.frame is not None else ""
+    if status == "KILLED":
+        latched = view.presence.latched if view.presence is not None and view.link is not Link.OPEN else None
+        why = reasons or latched or "no reason given"
+        parts.append((f" KILLED: {why}. Entries blocked. Back: {view.facts.command} unkill ", "danger"))
+    if not found.state.is_alive and found.state is not Connection.CONNECTING:
+        retry = ""
+        if view.retry_at_s is not None:
+            retry = f"; next try in {age_text(max(0.0, view.retry_at_s - now_s))}, ctrl+r now"
+        advice = ""
+        if found.state is Connection.UNRESPONSIVE:
+            advice = f". Kill works: k. To flatten: {view.facts.command} kill --flatten --take-over"
+        parts.append((f" {found.state}: {found.text}{advice}{retry} ", "danger"))
+    if status in ("PAUSED", "DEGRADED"):
+        undo = " (r resumes)" if status == "PAUSED" else ""
+        parts.append((f" {status}: {reasons or 'no reason given'}{undo} ", "caution"))
+    if status in ("STARTING", "RECONCILING", "STOPPING"):
+        parts.append((f" {status}: {reasons or 'no entries yet' if status != 'STOPPING' else reasons} ", "caution"))
+    if view.frame is not None and not view.frame.snapshot.stream_connected and found.state.is_alive:
+        parts.append((" market stream is down: no entries ", "caution"))
+    return parts
+
+
+def _environment(view: ViewState) -> str:
+    snapshot = view.frame.snapshot if view.frame is not None else None
+    mode = snapshot.mode if snapshot is not None else view.facts.mode
+    venue = snapshot.venue if snapshot is not None else view.facts.venue
+    return f"{mode} {venue}"
+
+
+environment = _environment
+
+
+def outcome_line(view: ViewState, now_s: float) -> list[Span]:
+    """Return the newest command's outcome: failures and unknowns stay, successes go after 30 s."""
+    newest = next(iter(view.outcomes), None)
+    if newest is None:
+        return []
+    age_s = now_s - newest.changed_s
+    if newest.state is OutcomeState.DONE and age_s > DONE_SHOWN_S:
+        return []
+    return outcome_spans(newest, age_s)
+
+
+OUTCOME_STYLES = {
+    OutcomeState.SENT: "caution",
+    OutcomeState.ACCEPTED: "caution",
+    OutcomeState.DONE: "ok",
+    OutcomeState.FAILED: "danger",
+    OutcomeState.UNKNOWN: "danger",
+}
+_GLYPHS = {
+    OutcomeState.SENT: "…",
+    OutcomeState.ACCEPTED: "…",
+    OutcomeState.DONE: "✓",
+    OutcomeState.FAILED: "✗",
+    OutcomeState.UNKNOWN: "?",
+}
+
+
+def outcome_spans(outcome: Outcome, age_s: float) -> list[Span]:
+    """Return one outcome as a line."""
+    return [
+        (f" {_GLYPHS[outcome.state]} {outcome.verb} {outcome.state} ", OUTCOME_STYLES[outcome.state]),
+        (f" {outcome.text}", "text"),
+        (f"  {age_text(age_s)} ago", "muted"),
+    ]

@@ -1,0 +1,94 @@
+"""Risk: every limit as a bar of used/limit, breached and nearest first, with the full sentence."""
+
+from __future__ import annotations
+
+import math
+
+from perp_bot.core.money import pct, usd
+from perp_bot.ipc.state import LimitState
+from perp_bot.tui.formats import span_ms
+from perp_bot.tui.spans import PaneContent, Row, Span, fit, message, row, wrap
+from perp_bot.tui.store import ViewState, connection, lens
+
+NAME_CELLS = 17
+
+
+def share(limit: LimitState) -> float | None:
+    """Return used / limit, None when it cannot be said (limit 0 or not finite)."""
+    if limit.limit <= 0 or not math.isfinite(limit.limit) or not math.isfinite(limit.used):
+        return None
+    return limit.used / limit.limit
+
+
+def bar(fraction: float | None, cells: int) -> str:
+    """Return a bar of `cells` cells, eighths included; more than full is drawn full."""
+    if fraction is None:
+        return "·" * cells
+    eighths = round(max(0.0, min(1.0, fraction)) * cells * 8)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")).ljust(cells, "░")
+
+
+def amount(value: float, unit: str) -> str:
+    """Return a limit's value in its unit."""
+    match unit:
+        case "fraction":
+            return pct(value)
+        case "usd":
+            return usd(value)
+        case "seconds":
+            return span_ms(value * 1000)
+        case _:
+            return f"{value:,.0f}"
+
+
+def content(view: ViewState, now_s: float, width: int, height: int) -> PaneContent:
+    """Return the risk pane; with few lines each limit takes one, with many the sentence stands below it."""
+    if view.frame is None:
+        return PaneContent("Risk", (message(connection(view, now_s).text),))
+    glass = lens(view, now_s)
+    limits = sorted(view.frame.snapshot.limits, key=lambda item: (not item.breached, -(share(item) or 0.0), item.name))
+    if not limits:
+        return PaneContent("Risk", (message("the daemon sends no limits"),))
+    breached = sum(item.breached for item in limits)
+    rows: list[Row] = []
+    with_sentence = height >= 2 * len(limits)
+    for item in limits:
+        rows += _limit(item, width, is_stale=glass.all_stale, with_sentence=with_sentence)
+    title = f"Risk ({breached} of {len(limits)} breached)" if breached else f"Risk ({len(limits)} limits)"
+    return PaneContent(title, tuple(rows), title_style="bad" if breached else "title")
+
+
+def _limit(item: LimitState, width: int, *, is_stale: bool, with_sentence: bool) -> list[Row]:
+    used = share(item)
+    if is_stale:
+        style = "stale"
+    elif item.breached:
+        style = "bad"
+    else:
+        style = "warn" if used is not None and used >= 0.7 else "ok"
+    verdict = "BREACHED" if item.breached else "-" if used is None else f"{max(0.0, used) * 100:.0f} %"
+    figures = f"{amount(item.used, item.unit)} / {amount(item.limit, item.unit)}"
+    name = item.name.replace("_", " ")
+    bar_cells = max(4, min(24, width - NAME_CELLS - 22 - 12))
+    spans: list[Span] = [
+        (" ", ""),
+        (fit(name, NAME_CELLS), "stale" if is_stale else "text"),
+        (bar(used if not item.breached else 1.0, bar_cells), style),
+        (" ", ""),
+        (fit(verdict, 8, right=True), style),
+        ("  ", ""),
+    ]
+    left = width - 1 - NAME_CELLS - bar_cells - 11
+    if with_sentence or left < 40:
+        spans.append((figures if left >= len(figures) else "", "stale" if is_stale else "muted"))
+    else:
+        spans.append((item.text, "stale" if is_stale else "muted"))
+    rows = [row(item.name, *spans)]
+    if with_sentence:
+        lines = wrap(item.text, max(10, width - 4))[:2]
+        rows += [
+            row(f"{item.name}:{index}", ("   " + line, "stale" if is_stale else "muted"))
+            for index, line in enumerate(lines)
+        ]
+    return rows
