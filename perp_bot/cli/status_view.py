@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Group, RenderableType
+import sys
+
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -11,7 +13,20 @@ from perp_bot.core.money import pct, usd
 from perp_bot.ipc.state import LimitState, PositionState, PriceState, SignalState, StateSnapshot
 
 STALE_S = 5.0
+_PIPED_COLUMNS = 160
+_NUMBERS = frozenset(
+    (
+        *("equity", "cash", "realized", "unrealized", "fees", "funding", "today", "worst error"),
+        *("mark", "bid", "ask", "oracle", "funding/h", "size", "entry", "uPnL", "stop"),
+        *("filled", "limit", "trigger", "z", "RSI", "ADX"),
+    )
+)
 _STATUS_STYLE = {"RUNNING": "bold green", "KILLED": "bold reverse red", "PAUSED": "bold yellow"}
+
+
+def console() -> Console:
+    """Return the console of stdout; what is piped is wide enough for every column."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_COLUMNS)
 
 
 def render(state: StateSnapshot, age_s: float) -> RenderableType:
@@ -52,7 +67,7 @@ def _headline(state: StateSnapshot) -> Text:
         line.append(f" {state.venue_note}\n", style="dim")
     line.append(
         f" venue time {timeframes.iso(state.as_of_ms)}  up {_duration(state.uptime_s)}  pid {state.pid}  "
-        f"perpbot {state.version}  viewers {state.viewers}",
+        f"v{state.version}  viewers {state.viewers}",
         style="dim",
     )
     return line
@@ -83,9 +98,8 @@ def _ages(state: StateSnapshot, age_s: float) -> Text:
 
 def _account(state: StateSnapshot, age_s: float) -> Table:
     account = state.account
-    table = _table(
-        "account (USD)", "equity", "cash", "realized", "unrealized", "fees", "funding", "today", "error", "age"
-    )
+    columns = ("equity", "cash", "realized", "unrealized", "fees", "funding", "today", "worst error", "age")
+    table = _table("account (USD)", *columns)
     table.add_row(
         usd(account.equity_usd),
         usd(account.cash_usd),
@@ -101,7 +115,7 @@ def _account(state: StateSnapshot, age_s: float) -> Table:
 
 
 def _prices(state: StateSnapshot, age_s: float) -> Table:
-    table = _table("prices", "coin", "mark", "age", "bid", "ask", "age", "oracle", "funding/h", "")
+    table = _table("prices", "coin", "mark", "age", "bid", "ask", "age", "oracle", "funding/h", "source")
     for row in state.prices:
         table.add_row(*_price(row, age_s))
     return table
@@ -117,7 +131,7 @@ def _price(row: PriceState, age_s: float) -> tuple[str | Text, ...]:
         age_text(_plus(row.book_age_s, age_s)),
         _px(row.oracle_px),
         pct(row.funding_hourly, digits=4),
-        Text("generated", style="dim") if row.generated else "",
+        Text("generated", style="dim") if row.generated else "venue",
     )
 
 
@@ -138,7 +152,7 @@ def _position(row: PositionState, age_s: float) -> tuple[str | Text, ...]:
         age_text(_plus(row.mark_age_s, age_s)),
         usd(row.unrealized_usd, sign=True),
         _px(row.stop_px),
-        timeframes.iso(row.opened_ms),
+        _short_time(row.opened_ms),
         row.strategy,
     )
 
@@ -166,7 +180,7 @@ def _signal(row: SignalState) -> tuple[str | Text, ...]:
         why = f"{why}; blocked by {', '.join(row.blocked_by)}"
     return (
         row.symbol,
-        timeframes.iso(row.close_ms) if row.close_ms is not None else "-",
+        _short_time(row.close_ms),
         _number(row.zscore, 2),
         _number(row.rsi, 1),
         _number(row.adx, 1),
@@ -176,7 +190,7 @@ def _signal(row: SignalState) -> tuple[str | Text, ...]:
 
 
 def _limits(limits: tuple[LimitState, ...]) -> Table:
-    table = _table("limits", "limit", "state", "")
+    table = _table("limits", "name", "state", "used")
     for row in limits:
         mark = Text("BREACHED", style="bold red") if row.breached else Text("ok", style="green")
         table.add_row(row.name, mark, Text(row.text))
@@ -186,8 +200,15 @@ def _limits(limits: tuple[LimitState, ...]) -> Table:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=True, padding=(0, 1))
     for name in columns:
-        table.add_column(name, style=None, header_style="dim", no_wrap=name not in ("", "why"))
+        # Folded, never cut: a shortened number is another number.
+        justify: JustifyMethod = "right" if name in _NUMBERS else "left"
+        table.add_column(name, header_style="dim", overflow="fold", justify=justify)
     return table
+
+
+def _short_time(at_ms: int | None) -> str:
+    """Return month, day and minute in UTC (the headline has the year)."""
+    return "-" if at_ms is None else timeframes.iso(at_ms)[5:16].replace("T", " ")
 
 
 def _px(price: float | None) -> str:

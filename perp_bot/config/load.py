@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from perp_bot.config import rules
 from perp_bot.config.model import Config, PredictionMarket, Secrets
-from perp_bot.config.redact import is_secret_key, shown
+from perp_bot.config.redact import is_secret_key, shown, shown_name
 from perp_bot.config.secrets import read_secrets
 from perp_bot.config.values import BadValue, convert, nearest
 from perp_bot.config.yaml_file import read_yaml
@@ -138,7 +138,7 @@ class _Reader:
     def _unknown(self, prefix: str, name: Any, value: Any, known: list[str], what: str) -> None:
         if isinstance(name, str) and is_secret_key(name):
             self._add(
-                f"{prefix}{name}",
+                f"{prefix}{shown_name(name)}",
                 "secrets do not belong in this file; put it into .env beside it (see .env.example), then change it: "
                 "what stood in a file may have been copied",
             )
@@ -146,7 +146,8 @@ class _Reader:
         hint = nearest(name, known) if isinstance(name, str) else ""
         elsewhere = "" if hint else _elsewhere(name, prefix)
         self._add(
-            f"{prefix}{name}", f"unknown {what} (value {shown(value)}){hint}{elsewhere}; allowed: {', '.join(known)}"
+            f"{prefix}{shown_name(name)}",
+            f"unknown {what} (value {shown(value)}){hint}{elsewhere}; allowed: {', '.join(known)}",
         )
 
     def _add(self, key: str, text: str) -> None:

@@ -36,6 +36,11 @@ def redacted(text: str) -> str:
     return _SECRET_VALUE.sub("<hidden>", text)
 
 
+def shown_name(name: Any) -> str:
+    """Return a key as it stands in the file, as one short word for a message."""
+    return "_".join(redacted(str(name)).split())[:_MAX_SHOWN]
+
+
 def shown(value: Any) -> str:
     """Return a value as one short line, for a message."""
     text = " ".join(redacted(repr(value)).split())

@@ -19,7 +19,7 @@ from perp_bot.core import timeframes
 from perp_bot.core.clock import VenueClock, monotonic_s
 from perp_bot.core.errors import VenueError
 from perp_bot.core.events import BoundaryClosed, CloseStatus, MarketSink, SeriesClose
-from perp_bot.core.types import Candle, CandleSource
+from perp_bot.core.types import Candle
 from perp_bot.data.limiter import RequestClass
 
 log = logging.getLogger(__name__)
@@ -308,7 +308,9 @@ class CandleManager:
         closes = tuple(self._series_close(series, attempt) for series in group.series)
         unconfirmed = [close.symbol for close in closes if close.status is not CloseStatus.CONFIRMED]
         if unconfirmed:
-            log.warning("%s close %s not confirmed: %s", group.timeframe, timeframes.iso(close_ms), ", ".join(unconfirmed))
+            log.warning(
+                "%s close %s not confirmed: %s", group.timeframe, timeframes.iso(close_ms), ", ".join(unconfirmed)
+            )
             self._late_at_s = self._late_at_s or monotonic_s() + LATE_FIRST_S
         self._sink.put_event(BoundaryClosed(group.timeframe, close_ms, closes))
         with self._lock:
@@ -345,7 +347,7 @@ class CandleManager:
         return None if self._late_at_s is None else max(0.0, self._late_at_s - monotonic_s())
 
     def read_late(self) -> None:
-        """Read the rows that were not confirmed in time and correct the store; the loop gets them with the next close."""
+        """Read what was not confirmed in time and correct the store; the loop gets it with the next close."""
         failed = False
         for series in self._behind():
             try:

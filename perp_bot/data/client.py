@@ -144,7 +144,8 @@ class VenueClient:
             timeout_s=timeout_s,
         )
         self.limiter.charge(weights.candle_weight(len(raw)) - weight)
-        return self._guard(_checked_candles, symbol, timeframe, raw)
+        candles: tuple[Candle, ...] = self._guard(_checked_candles, symbol, timeframe, raw)
+        return candles
 
     def funding_history(
         self,
@@ -185,11 +186,11 @@ class VenueClient:
 
     # ------------------------------------------------------------ accounts
 
-    def user_rate_limit(
-        self, address: str, *, request_class: RequestClass = RequestClass.RECONCILE
-    ) -> UserRateLimit:
+    def user_rate_limit(self, address: str, *, request_class: RequestClass = RequestClass.RECONCILE) -> UserRateLimit:
         """Return the action budget of an address."""
-        row = self._read({"type": "userRateLimit", "user": address}, WireRateLimit, weights.info_weight(), request_class)
+        row = self._read(
+            {"type": "userRateLimit", "user": address}, WireRateLimit, weights.info_weight(), request_class
+        )
         return UserRateLimit(row.cumVlm, row.nRequestsUsed, row.nRequestsCap)
 
     def clearinghouse_state(
@@ -300,7 +301,9 @@ class VenueClient:
 
     def _breakdown(self, status: int, text: str, what: str) -> VenueError:
         if status == 500:
-            return BadAnswer(f"{self.base_url} answered {what} with 500 {text[:60]!r} (unknown coin, or a fault of the venue)")
+            return BadAnswer(
+                f"{self.base_url} answered {what} with 500 {text[:60]!r} (unknown coin, or a fault of the venue)"
+            )
         return VenueAway(f"{self.base_url} is not serving: it answered {what} with {status}")
 
     def _info(self) -> Any:

@@ -31,7 +31,7 @@ class Dialer:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
 
-    def dial(self) -> websocket.WebSocket:
+    def dial(self) -> Any:
         """Return a connected WebSocket.
 
         Raises:

@@ -43,6 +43,12 @@ class Settling(Protocol):
     def wake(self) -> None:
         """Look at the chores now."""
 
+    def hold(self) -> None:
+        """Begin no chore."""
+
+    def release(self) -> None:
+        """Go on, now."""
+
     def wait_settled(self, timeout_s: float) -> bool:
         """Wait until the loop's reads are done."""
 
@@ -185,10 +191,13 @@ class StreamIngest:
         if not self._clock.stepped:
             self._observe(venue_ms)
             return
+        # The boundary is due before the seal, so that nobody who sees the frame finds the market side settled; but
+        # what the worker reports of it comes after the seal.
+        self._worker.hold()
         self._clock.observe(venue_ms)
-        self._candles.on_clock(venue_ms)  # before the seal: from then on the market side is not settled
+        self._candles.on_clock(venue_ms)
         self._sink.seal(ClockFrame(venue_ms))
-        self._worker.wake()
+        self._worker.release()
         if not self._worker.wait_settled(self._settle_timeout_s):
             self._log_sometimes("settle", "the reads of a step were not done in time; going on")
 
@@ -226,13 +235,16 @@ class StreamIngest:
         clock = self._clock
         if clock.stepped:
             return True
+        now_ms = clock.now_ms()
+        if venue_ms <= now_ms:
+            return True
         speed = clock.speed or 1.0
-        bound_ms = clock.now_ms() + FUTURE_TOLERANCE_S * 1000 * max(1.0, speed)
+        bound_ms = now_ms + FUTURE_TOLERANCE_S * 1000 * max(1.0, speed)
         if speed == 1.0:
             bound_ms = max(bound_ms, wall_ms() + FUTURE_TOLERANCE_S * 1000)
         if venue_ms > bound_ms:
             self.future_frames += 1
-            ahead_s = (venue_ms - clock.now_ms()) / 1000.0
+            ahead_s = (venue_ms - now_ms) / 1000.0
             self.last_problem = f"the venue's messages are {ahead_s:.1f} s ahead of its own clock"
             self._log_sometimes("future", self.last_problem)
             return False

@@ -39,6 +39,7 @@ class RestWorker:
         self._chores = chores
         self._wake = threading.Condition()
         self._is_woken = False
+        self._is_held = False
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="perpbot-market-rest", daemon=True)
 
@@ -62,6 +63,18 @@ class RestWorker:
     def wake(self) -> None:
         """Look at the chores again, now."""
         with self._wake:
+            self._is_woken = True
+            self._wake.notify_all()
+
+    def hold(self) -> None:
+        """Begin no chore before `release` (a batch is being sealed: nothing of it may come before its end)."""
+        with self._wake:
+            self._is_held = True
+
+    def release(self) -> None:
+        """Go on after `hold`."""
+        with self._wake:
+            self._is_held = False
             self._is_woken = True
             self._wake.notify_all()
 
@@ -100,6 +113,9 @@ class RestWorker:
 
     def _choose(self) -> tuple[Chore | None, float]:
         sleep_s = _LONGEST_SLEEP_S
+        with self._wake:
+            if self._is_held:
+                return None, sleep_s
         for chore in self._chores:
             wait_s = chore.wait_s()
             if wait_s is None:

@@ -73,7 +73,9 @@ class SeriesUpkeep:
 
     def run(self) -> None:
         """Read one series that is due."""
-        item = next((item for item in self._series if self._wait_of(item) == 0.0 or (self._wait_of(item) or 1) <= 0), None)
+        item = next(
+            (item for item in self._series if self._wait_of(item) == 0.0 or (self._wait_of(item) or 1) <= 0), None
+        )
         if item is None:
             return
         try:

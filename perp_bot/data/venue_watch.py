@@ -77,13 +77,16 @@ class VenueWatch:
         status = self._client.exchange_status(timeout_s=TIMEOUT_S)
         half_ms = (monotonic_s() - asked_s) * 1000 / 2
         self.skew = clock_skew(status.time_ms, self._clock, asked_ms, asked_wall_ms, half_ms)
-        for what, skew_ms in (("the carried venue clock", self.skew.to_venue_clock_ms), ("this machine", self.skew.to_wall_ms)):
+        for what, skew_ms in (
+            ("the carried venue clock", self.skew.to_venue_clock_ms),
+            ("this machine", self.skew.to_wall_ms),
+        ):
             if skew_ms is not None and abs(skew_ms) > SKEW_WARN_MS * max(1.0, self._clock.speed or 1.0):
                 log.warning("clock skew: the venue is %+.1f s from %s", skew_ms / 1000, what)
 
 
 def clock_skew(venue_ms: int, clock: VenueClock, asked_ms: int, asked_wall_ms: int, half_trip_ms: float) -> ClockSkew:
-    """Return the venue's time against both clocks, given what they read when asked and half the round trip (wall ms)."""
+    """Return the venue's time against both clocks; `asked_*` is what they read when asked, the trip is wall ms."""
     speed = clock.speed
     if speed is None:
         return ClockSkew(None, None)

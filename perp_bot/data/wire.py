@@ -76,7 +76,9 @@ def candle_of(row: WireCandle, source: CandleSource) -> Candle:
         BadAnswer: when high or low contradict open and close, or the open time is off the interval's grid.
     """
     if row.h < max(row.o, row.c, row.l) or row.l > min(row.o, row.c):
-        raise BadAnswer(f"candle {row.s} {row.i} t={row.t}: o={row.o} h={row.h} l={row.l} c={row.c} contradict each other")
+        raise BadAnswer(
+            f"candle {row.s} {row.i} t={row.t}: o={row.o} h={row.h} l={row.l} c={row.c} contradict each other"
+        )
     if row.i not in timeframes.TIMEFRAMES or timeframes.open_of(row.i, row.t) != row.t:
         raise BadAnswer(f"candle {row.s} {row.i} t={row.t}: the open time is not on the grid of {row.i!r}")
     return Candle(row.s, row.i, row.t, row.o, row.h, row.l, row.c, row.v, row.n, source)

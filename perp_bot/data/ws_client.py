@@ -10,7 +10,7 @@ import logging
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,7 +178,7 @@ class MarketStream:
         finally:
             self.is_connected = False
             stream.shutdown()
-        if was_up:
+        if was_up and not self._stop.is_set():
             self._lost_s = monotonic_s()
             self._listener.on_disconnected(reason)
         return reason

@@ -94,7 +94,9 @@ def pending_from_json(stored: Iterable[Any]) -> tuple[PendingEntry, ...]:
     try:
         return tuple(PendingEntry(**(entry | {"side": Side(entry["side"])})) for entry in stored)
     except (TypeError, KeyError, ValueError) as error:
-        raise StoreError(f"stored delayed entries cannot be read ({error}); restore a backup of the database") from error
+        raise StoreError(
+            f"stored delayed entries cannot be read ({error}); restore a backup of the database"
+        ) from error
 
 
 def _waiting(pending: PendingEntry, delay_candles: int) -> str:

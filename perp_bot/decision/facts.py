@@ -8,6 +8,7 @@ or not.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import StrEnum
@@ -24,6 +25,7 @@ from perp_bot.core.types import (
     Side,
 )
 from perp_bot.decision.delay import PendingEntry
+from perp_bot.decision.view import json_safe
 from perp_bot.risk.limits import RiskView
 from perp_bot.risk.manager import Blocks, Pause
 from perp_bot.risk.state import RiskState
@@ -72,10 +74,10 @@ def recorded(facts: Facts, risk: RiskView, blocks: Blocks, strategy: str) -> Rec
     mine = blocks.covering(facts.symbol, strategy)
     out: Recorded = dict(risk.state.to_json())
     out |= {
-        "equity_usd": risk.equity_usd,
+        "equity_usd": json_safe(risk.equity_usd),
         "open_symbols": ",".join(risk.open_symbols),
         "entry_symbols": ",".join(risk.entry_symbols),
-        "margin_used_usd": risk.margin_used_usd,
+        "margin_used_usd": json_safe(risk.margin_used_usd),
         "losing_weeks": risk.losing_weeks,
         "force": risk.force,
         "killed": mine.killed,
@@ -197,9 +199,7 @@ def _read_pending(record: DecisionRecord) -> PendingEntry | None:
     a = record.account
     if a["delayed_side"] is None:
         return None
-    decided, seen, waited = (
-        cast(int, a[key]) for key in ("delayed_decided_ms", "delayed_seen_ms", "delayed_waited")
-    )
+    decided, seen, waited = (cast(int, a[key]) for key in ("delayed_decided_ms", "delayed_seen_ms", "delayed_waited"))
     return PendingEntry(record.symbol, record.strategy, Side(str(a["delayed_side"])), decided, seen, waited)
 
 
@@ -242,13 +242,25 @@ _OHLCV = ("open", "high", "low", "close", "volume")
 
 
 def _candle(candle: Candle) -> Recorded:
-    return {f"candle_{name}": getattr(candle, name) for name in _OHLCV} | {"candle_open_ms": candle.open_ms}
+    out: Recorded = {f"candle_{name}": json_safe(getattr(candle, name)) for name in _OHLCV}
+    return out | {"candle_open_ms": candle.open_ms}
 
 
 def _read_candle(record: DecisionRecord) -> Candle | None:
     a = record.account
     if not record.provisional or "candle_open_ms" not in a:
         return None
-    values = {name: float(cast(float, a[f"candle_{name}"])) for name in _OHLCV}
+    stored = (_number(a[f"candle_{name}"]) for name in _OHLCV)
+    open_px, high, low, close, volume = (math.nan if value is None else value for value in stored)
     open_ms = int(cast(int, a["candle_open_ms"]))
-    return Candle(record.symbol, record.timeframe, open_ms, source=CandleSource.STREAM, **values)
+    return Candle(
+        record.symbol,
+        record.timeframe,
+        open_ms,
+        open_px,
+        high,
+        low,
+        close,
+        volume,
+        source=CandleSource.STREAM,
+    )

@@ -47,6 +47,7 @@ from perp_bot.risk.sizing import (
 from perp_bot.strategies.protocol import Evaluation, MarketView, Strategy
 
 BOOK_MAX_AGE_MS = 15_000
+_NO_BLOCKS = Blocks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Boundary:
     regime: Regime
     symbols: tuple[SymbolInput, ...]
     risk: RiskView
-    blocks: Blocks = Blocks()
+    blocks: Blocks = _NO_BLOCKS
     pending: tuple[delay.PendingEntry, ...] = ()
     book_max_age_ms: int = BOOK_MAX_AGE_MS  # larger only where the venue publishes books more rarely
 

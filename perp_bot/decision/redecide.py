@@ -14,9 +14,7 @@ from perp_bot.strategies.parameters import params_from
 from perp_bot.strategies.protocol import Strategy
 
 
-def redecide(
-    record: DecisionRecord, candles: Sequence[Candle], config: Config, strategy: Strategy
-) -> DecisionRecord:
+def redecide(record: DecisionRecord, candles: Sequence[Candle], config: Config, strategy: Strategy) -> DecisionRecord:
     """Return the decision that the same facts give; it equals `record`, or something is wrong with one of them.
 
     `candles` are stored rows of the record's series, oldest first; rows that close after the decision are left out,
@@ -53,9 +51,7 @@ def redecide(
     ).record
 
 
-def _window(
-    record: DecisionRecord, candles: Sequence[Candle], bars: int, provisional: Candle | None
-) -> list[Candle]:
+def _window(record: DecisionRecord, candles: Sequence[Candle], bars: int, provisional: Candle | None) -> list[Candle]:
     usable = [candle for candle in candles if candle.close_ms <= record.close_ms]
     if provisional is not None:
         usable = [candle for candle in usable if candle.open_ms < provisional.open_ms] + [provisional]

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from perp_bot.core import timeframes
 from perp_bot.core.types import Candle, Position, Regime
-from perp_bot.indicators.decision import decision_row, decision_window
+from perp_bot.indicators.decision import decision_row
 from perp_bot.indicators.row import IndicatorParams
+from perp_bot.indicators.warmup import decision_window
 from perp_bot.strategies.parameters import params_from
 from perp_bot.strategies.protocol import MarketView
 
@@ -98,7 +99,8 @@ def _usable_tail(
         follows = np.diff(open_ms) == timeframes.FIXED_MS[timeframe]
     else:
         follows = np.array(
-            [timeframes.close_of(timeframe, int(open_ms[i])) == int(open_ms[i + 1]) for i in range(count - 1)], dtype=bool
+            [timeframes.close_of(timeframe, int(open_ms[i])) == int(open_ms[i + 1]) for i in range(count - 1)],
+            dtype=bool,
         )
     bad_rows = np.flatnonzero(~usable)
     first_after_bad = int(bad_rows[-1]) + 1 if len(bad_rows) else 0

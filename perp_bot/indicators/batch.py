@@ -235,7 +235,7 @@ def _moments(kernel: Kernels, prices: Column, n: int) -> tuple[Column, Column]:
 
 def _scores(offset: Column, sigma: Column) -> Column:
     out = _blank(len(offset))
-    np.divide(-offset, sigma, out=out, where=(sigma > 0.0) & (sigma < np.inf))
+    np.divide(0.0 - offset, sigma, out=out, where=(sigma > 0.0) & (sigma < np.inf))
     return out
 
 
@@ -258,29 +258,28 @@ def _macd(kernel: Kernels, prices: Column, fast: int, slow: int, signal: int) ->
 
 
 def _log_returns(kernel: Kernels, prices: Column) -> Column:
-    """Return log returns, one shorter than prices."""
-    out = _blank(max(0, len(prices) - 1))
-    kernel.log_returns(prices, out)
+    """Return the log return of each bar, NaN for the first."""
+    out = _blank(len(prices))
+    kernel.log_returns(prices, out[1:])
     return out
 
 
 def _realized_vol(kernel: Kernels, returns: Column, n: int) -> Column:
-    out = _blank(len(returns) + 1)
-    _, out[1:] = _moments(kernel, returns, n)
-    return out
+    _, sigma = _moments(kernel, returns, n)
+    return sigma
 
 
 def _hurst_vr(kernel: Kernels, returns: Column, n: int) -> Column:
-    out = _blank(len(returns) + 1)
+    out = _blank(len(returns))
     if len(returns) >= n:
-        kernel.hurst_vr(returns, *overlapping_sums(returns), n, out[n:])
+        kernel.hurst_vr(returns, *overlapping_sums(returns), n, out[n - 1 :])
     return out
 
 
 def _hurst_rs(kernel: Kernels, returns: Column, n: int) -> Column:
-    out = _blank(len(returns) + 1)
+    out = _blank(len(returns))
     if len(returns) >= n:
-        kernel.hurst_rs(returns, n, out[n:])
+        kernel.hurst_rs(returns, n, out[n - 1 :])
     return out
 
 

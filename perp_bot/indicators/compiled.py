@@ -124,7 +124,8 @@ def _compile(*, use_cache: bool) -> Kernels:
     import numba  # 0.3 s that only research and the background thread should pay
 
     def jit(name: str) -> Any:
-        # no fastmath: regrouped or fused arithmetic would differ in the last bits from the interpreted kernels
+        # no fastmath: regrouped or fused arithmetic would differ in the last bits from the interpreted kernels.
+        # numba keys its cache by source and signature, not by these flags: touch `kernels` when changing them
         compile_for = numba.njit(_SIGNATURES[name], error_model="numpy", nogil=True, cache=use_cache)
         return compile_for(getattr(kernels, name))
 

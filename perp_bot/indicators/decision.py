@@ -52,7 +52,7 @@ def defined(value: float) -> float | None:
 
 def score(offset: float, sigma: float) -> float:
     """Return the z-score from `window_moments`; NaN for a flat window."""
-    return -offset / sigma if 0.0 < sigma < math.inf else math.nan
+    return (0.0 - offset) / sigma if 0.0 < sigma < math.inf else math.nan
 
 
 def bands(price: float, offset: float, sigma: float, k: float) -> tuple[float, float, float]:

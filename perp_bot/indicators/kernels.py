@@ -342,7 +342,7 @@ def hurst_rs(r: Floats, n: int, out: Floats) -> None:
         sum_y = 0.0
         sum_xx = 0.0
         sum_xy = 0.0
-        is_defined = True
+        is_defined = r[i] == r[i]  # with an odd n no chunk reads the oldest return, which may be missing all the same
         size = n // 2
         while size >= SMALLEST_CHUNK and is_defined:
             chunks = n // size

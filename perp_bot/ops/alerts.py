@@ -12,7 +12,7 @@ import logging
 import random
 import re
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from perp_bot.core.clock import monotonic_s, wall_ms
 from perp_bot.core.timeframes import iso
 from perp_bot.ops.alert_channels import TELEGRAM_BASE_URL, Channel, Delivery, Discord, Telegram
 from perp_bot.ops.alert_queue import AlertKind, AlertQueue, Line, SlidingWindow
+from perp_bot.ops.redaction import Redactor
 
 if TYPE_CHECKING:
     from perp_bot.ops.http import HttpClient
@@ -97,7 +98,7 @@ class Alerts:
         self._clock = clock
         self._sleep = sleep
         self._rng = rng or random.Random()
-        self._redacted = _redactor(secrets.values())
+        self._redacted = Redactor(secrets.values()).text
         self._http: HttpClient | None = None
         self._progress = threading.Condition()
         channels, self._setup_problems = _channels(secrets, telegram_base_url)
@@ -315,15 +316,3 @@ def _channels(secrets: Secrets, telegram_base_url: str) -> tuple[list[Channel], 
     elif secrets.telegram_chat_id:
         problems.append("TELEGRAM_BOT_TOKEN is not set, Telegram is off")
     return channels, problems
-
-
-def _redactor(secrets: Iterable[str]) -> Callable[[str], str]:
-    """Return a function that blanks every secret, in any case, with and without 0x, and the token part of a URL."""
-    pieces: set[str] = set()
-    for secret in secrets:
-        found = {secret, secret.removeprefix("0x"), secret.rsplit("/", 1)[-1], secret.split(":", 1)[-1]}
-        pieces |= {piece for piece in found if len(piece) >= 8}  # a short chat id would blank prices
-    if not pieces:
-        return lambda text: text
-    pattern = re.compile("|".join(re.escape(piece) for piece in sorted(pieces, key=len, reverse=True)), re.IGNORECASE)
-    return lambda text: pattern.sub("***", text)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import atexit
 import json
 import logging
-import sys
 import threading
 import traceback
 from collections import deque
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from perp_bot.core.clock import monotonic_s
+from perp_bot.core.errors import UsageError
 from perp_bot.ops.redaction import Redactor
 from perp_bot.ops.rotating_file import RotatingFile
 
@@ -59,8 +59,9 @@ class _Line:
 class _Sink:
     """A bounded queue and the thread that writes what is in it."""
 
-    def __init__(self, name: str, write: Callable[[_Line], None]) -> None:
+    def __init__(self, name: str, write: Callable[[_Line], None], close: Callable[[], None] | None = None) -> None:
         self._write = write
+        self._close = close
         self._lines: deque[_Line] = deque()
         self._wakeup = threading.Condition()
         self._is_stopping = False
@@ -92,6 +93,11 @@ class _Sink:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        self._write_all()
+        if self._close is not None:
+            self._close()
+
+    def _write_all(self) -> None:
         while True:
             with self._wakeup:
                 self._is_writing = False
@@ -127,17 +133,15 @@ class _Handler(logging.Handler):
         self.failed = 0
         self.last_error: str | None = None
 
-    def createLock(self) -> None:  # noqa: N802 - the standard library's name
-        # Sinks have their own guards; a lock here would let one thread's slow repr hold up another.
-        self.lock = None
-
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = _line_of(record, self._redactor)
         except Exception as error:  # noqa: BLE001 - a bad argument in a log call must not end trading; counted
             self.failed += 1
             self.last_error = f"{type(error).__name__} in a log call of {record.name}:{record.lineno}"
-            line = _Line(record.created, "ERROR", record.name, self.last_error, {"event": "log.bad_call"}, None)
+            said = self._redactor.text(record.msg) if isinstance(record.msg, str) else ""
+            extras = {"event": "log.bad_call", "error": self.last_error}
+            line = _Line(record.created, record.levelname, self._redactor.text(record.name), said, extras, None)
         for sink in self._sinks:
             sink.put(line)
 
@@ -145,10 +149,9 @@ class _Handler(logging.Handler):
 class LogSystem:
     """The running log; `stop` writes out what is queued."""
 
-    def __init__(self, handler: _Handler, sinks: tuple[_Sink, ...], files: tuple[RotatingFile, ...]) -> None:
+    def __init__(self, handler: _Handler, sinks: tuple[_Sink, ...]) -> None:
         self._handler = handler
         self._sinks = sinks
-        self._files = files
         self._is_stopped = False
         self._old_excepthook = threading.excepthook
 
@@ -165,7 +168,7 @@ class LogSystem:
     def flush(self, timeout_s: float = 2.0) -> bool:
         """Wait until every line so far was written or counted; False when that took too long."""
         deadline_s = monotonic_s() + timeout_s
-        return all([sink.flush(max(0.0, deadline_s - monotonic_s())) for sink in self._sinks])
+        return all(sink.flush(max(0.0, deadline_s - monotonic_s())) for sink in self._sinks)
 
     def health(self) -> LogHealth:
         """Return what could not be kept."""
@@ -184,8 +187,6 @@ class LogSystem:
             threading.excepthook = self._old_excepthook
         for sink in self._sinks:
             sink.stop(timeout_s)
-        for file in self._files:
-            file.close()
 
 
 def configure(
@@ -197,20 +198,23 @@ def configure(
 ) -> LogSystem:
     """Send all logging of the process to `log_path` (JSON lines) and `human_stream`; either may be None.
 
-    Never raises for a file that cannot be written: its lines are counted (`LogSystem.health`) and tried again.
+    A file that cannot be written is no error: its lines are counted (`LogSystem.health`), the next ones tried again.
+
+    Raises:
+        UsageError: for an unknown level.
     """
+    number = logging.getLevelNamesMapping().get(level.upper()) if isinstance(level, str) else level
+    if number is None:
+        raise UsageError(f"log level must be DEBUG, INFO, WARNING, ERROR or CRITICAL, not {level!r}")
     redactor = Redactor(secrets)
     sinks: list[_Sink] = []
-    files: list[RotatingFile] = []
     if log_path is not None:
         file = RotatingFile(log_path, max_bytes=MAX_BYTES, keep=KEEP_FILES)
-        files.append(file)
-        sinks.append(_Sink("log-file", lambda line: file.write_line(_json(line, redactor).encode("ascii"))))
+        sinks.append(_Sink("log-file", lambda line: file.write_line(_json(line, redactor).encode("ascii")), file.close))
     if human_stream is not None:
         stream = human_stream
         sinks.append(_Sink("log-stream", lambda line: _write_human(stream, line, redactor)))
-    number = level if isinstance(level, int) else logging.getLevelNamesMapping()[level.upper()]
-    system = LogSystem(_Handler(tuple(sinks), redactor), tuple(sinks), tuple(files))
+    system = LogSystem(_Handler(tuple(sinks), redactor), tuple(sinks))
     system.start(number)
     return system
 
@@ -223,7 +227,8 @@ def _line_of(record: logging.LogRecord, redactor: Redactor) -> _Line:
     for key, value in vars(record).items():
         if key not in _STANDARD:
             extras[f"x_{key}" if key in _RESERVED else redactor.text(key)] = redactor.value(value)
-    return _Line(record.created, record.levelname, record.name, redactor.text(record.getMessage()), extras, exc)
+    message = redactor.text(record.getMessage())
+    return _Line(record.created, record.levelname, redactor.text(record.name), message, extras, exc)
 
 
 def _json(line: _Line, redactor: Redactor) -> str:
@@ -251,6 +256,8 @@ def _write_human(stream: TextIO, line: _Line, redactor: Redactor) -> None:
 
 def visible(text: str) -> str:
     """Return `text` on one line with control characters spelled out: what a venue sends must not steer a terminal."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
@@ -263,8 +270,3 @@ def _log_thread_death(args: threading.ExceptHookArgs) -> None:
         "%s died: %s", name, value, exc_info=(args.exc_type, value, args.exc_traceback),
         extra={"event": "thread.died", "thread_name": name},
     )  # fmt: skip
-
-
-def human_stream_of_terminal() -> TextIO:
-    """Return stderr, where talk belongs (stdout is data)."""
-    return sys.stderr

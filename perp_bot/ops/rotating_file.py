@@ -5,6 +5,7 @@ Lines are appended whole, in one system call, unbuffered; a full disk costs line
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -61,11 +62,13 @@ class RotatingFile:
 
     def _turn_over(self) -> int:
         self.close()
-        for number in range(self._keep - 1, 0, -1):
-            older = self._numbered(number)
-            if older.exists():
-                os.replace(older, self._numbered(number + 1))
-        os.replace(self._path, self._numbered(1))
+        # A folder that forbids renaming must not silence the log: the file then grows past its size.
+        with contextlib.suppress(OSError):
+            for number in range(self._keep - 1, 0, -1):
+                older = self._numbered(number)
+                if older.exists():
+                    os.replace(older, self._numbered(number + 1))
+            os.replace(self._path, self._numbered(1))
         return self._open()
 
     def _numbered(self, number: int) -> Path:

@@ -56,7 +56,9 @@ def parse_start(text: str | None) -> int:
     else:
         at_ms = int(number) if number >= RECORDED_START_MS / 10 else RECORDED_START_MS + round(number * HOUR_MS)
     if at_ms < RECORDED_START_MS + HOUR_MS:
-        raise UsageError(f"--start {text!r}: the recording begins at 2025-12-29T11:00Z; start at least one hour into it")
+        raise UsageError(
+            f"--start {text!r}: the recording begins at 2025-12-29T11:00Z; start at least one hour into it"
+        )
     return at_ms
 
 

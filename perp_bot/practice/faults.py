@@ -18,7 +18,7 @@ _ANSWER_ORDER = ("status_429", "status_502", "null_500", "html")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault that is on. `on` names request types or channels, or "info" / "ws" for all of them; empty: its default."""
+    """One fault that is on. `on` names request types or channels, or "info" / "ws" for all; empty: its default."""
 
     name: str
     amount: float
@@ -106,9 +106,7 @@ class Faults:
         if name not in self._active:
             return False
         fault = self.find(name)
-        return (
-            fault is not None and fault.concerns("ws", "ws", channel) and self._random.random() < fault.amount
-        )
+        return fault is not None and fault.concerns("ws", "ws", channel) and self._random.random() < fault.amount
 
     def report(self) -> dict[str, dict[str, object]]:
         """Return the faults in force with what is left of them."""

@@ -46,14 +46,15 @@ def latch(path: Path, *, who: str, reason: str, venue_ms: int | None) -> bool:
         StoreError: when no file could be created; then nothing is latched.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        os.makedirs(path.parent, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"kill NOT latched: cannot create {path.parent}: {error.strerror or error}") from error
+    try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         _fsync_folder(path.parent)  # whoever created it may have died before its own fsync
         return False
     except OSError as error:
-        if is_latched(path):
-            return False
         raise StoreError(f"kill NOT latched: cannot create {path}: {error.strerror or error}") from error
     try:
         record = {"who": who, "at_wall_ms": wall_ms(), "venue_ms": venue_ms, "reason": reason, "pid": os.getpid()}

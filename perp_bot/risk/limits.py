@@ -189,6 +189,8 @@ def _margin(config: Config, view: RiskView) -> LimitUse:
     part = f"{share(config.trading.margin_usage_limit)} of {usd(config.trading.capital_usd)} capital"
     used = view.margin_used_usd
     if used is None or not math.isfinite(used):
-        return LimitUse("margin", key, 0.0, limit, "usd", True, f"margin in use is not known, limit {usd(limit)} ({part})")
+        return LimitUse(
+            "margin", key, 0.0, limit, "usd", True, f"margin in use is not known, limit {usd(limit)} ({part})"
+        )
     text = f"margin {usd(used)} of {usd(limit)} in use ({part})"
     return LimitUse("margin", key, used, limit, "usd", exceeds(used, limit), text)

@@ -87,7 +87,8 @@ def _market_reasons(config: Config, request: EntryRequest) -> list[GateReason]:
     elif request.instrument.is_delisted:
         reasons.append(GateReason("delisted", f"{request.symbol} is delisted at the venue"))
     elif config.trading.leverage > request.instrument.max_leverage:
-        text = f"leverage {config.trading.leverage} is above the venue's {request.instrument.max_leverage} of {request.symbol}"
+        allowed = request.instrument.max_leverage
+        text = f"leverage {config.trading.leverage} is above the venue's {allowed} of {request.symbol}"
         reasons.append(GateReason("leverage", text))
     if not factors(request.regime).entries_allowed:
         reasons.append(GateReason("regime", f"regime {request.regime}: no entries"))

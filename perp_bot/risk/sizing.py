@@ -61,7 +61,12 @@ def capital_stop_px(side: Side, entry_px: Decimal, size: Decimal, at_risk_usd: D
 
 
 def protective_stop_px(
-    config: Config, side: Side, entry_px: Decimal, size: Decimal, sz_decimals: int, strategy_stop_px: float | None = None
+    config: Config,
+    side: Side,
+    entry_px: Decimal,
+    size: Decimal,
+    sz_decimals: int,
+    strategy_stop_px: float | None = None,
 ) -> Decimal:
     """Return the one stop of a position: the capital stop, or the strategy's own where that is nearer.
 

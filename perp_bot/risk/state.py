@@ -73,11 +73,17 @@ class RiskState:
         session_fall = fall_from(state.session_peak_usd, equity_usd)
         if not state.session_paused and session_fall is not None and session_fall >= risk.session_drawdown_pct:
             state = replace(state, session_paused=True)
-            notes.append(_paused_text("the session's peak", session_fall, state.session_peak_usd, equity_usd, risk.session_drawdown_pct))
+            notes.append(
+                _paused_text(
+                    "the session's peak", session_fall, state.session_peak_usd, equity_usd, risk.session_drawdown_pct
+                )
+            )
         peak_fall = fall_from(state.peak_usd, equity_usd)
         if not state.drawdown_paused and peak_fall is not None and peak_fall >= risk.max_drawdown_pct:
             state = replace(state, drawdown_paused=True)
-            notes.append(_paused_text("the highest equity", peak_fall, state.peak_usd, equity_usd, risk.max_drawdown_pct))
+            notes.append(
+                _paused_text("the highest equity", peak_fall, state.peak_usd, equity_usd, risk.max_drawdown_pct)
+            )
         return Transition(state, tuple(notes))
 
     def on_day_rollover(self, now_ms: int) -> Transition:

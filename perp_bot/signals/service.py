@@ -104,14 +104,15 @@ class SignalService:
 
     def stop(self, timeout_s: float = 2.0) -> bool:
         """Cancel everything under way, end the thread and say whether it ended in time. Safe to call twice."""
-        self._stopping = True
+        is_first, self._stopping = not self._stopping, True
         thread, loop = self._thread, self._loop
         if thread is None or loop is None:
             return True
         if thread is threading.current_thread():
             raise PerpBotError("the signal service cannot be stopped from its own loop: that would wait for itself")
-        with contextlib.suppress(RuntimeError):  # closed already
-            loop.call_soon_threadsafe(loop.stop)
+        if is_first:
+            with contextlib.suppress(RuntimeError):  # closed already
+                loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout_s)
         if thread.is_alive():
             log.error("the signal loop did not end within %.1f s: something on it blocks", timeout_s)

@@ -47,9 +47,13 @@ class FastSignals:
 
     @property
     def note(self) -> str:
-        """One line for people: everything that is missing or degraded."""
-        gaps = (f"{name}: {reason}" for name, reason in self.missing.items())
-        return "; ".join((*dict.fromkeys(gaps), *self.notes))
+        """One line for people: everything that is missing or degraded, each reason once."""
+        fields_by_reason: dict[str, list[str]] = {}
+        for name, reason in self.missing.items():
+            fields_by_reason.setdefault(reason, []).append(name)
+        gaps = (f"{', '.join(names)}: {reason}" for reason, names in fields_by_reason.items())
+        floor = ("depth_usd is a floor: the book ends within 1 % of mid",) if self.depth_is_floor else ()
+        return "; ".join((*gaps, *floor, *self.notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,7 @@ class FastSnapshot:
             "fast_venue_ms": found.metadata.timestamp,
             "spread_bps": found.spread_bps,
             "depth_usd": found.depth_usd,
+            "depth_is_floor": int(found.depth_is_floor),
             "slippage_bps": found.slippage_bps,
             "short_term_volatility": found.short_term_volatility,
             "fast_confidence": found.metadata.confidence,

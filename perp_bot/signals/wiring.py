@@ -7,9 +7,30 @@ from collections.abc import Mapping
 from perp_bot.config import venues
 from perp_bot.config.model import Config
 from perp_bot.core.clock import VenueClock
+from perp_bot.core.errors import RateLimited
+from perp_bot.data.limiter import RequestClass, WeightLimiter
 from perp_bot.signals.collectors.fast import BookSource, Budget, FastSettings, FastSignalCollector, Watched
 from perp_bot.signals.service import Collector, SignalService
 from perp_bot.signals.snapshot import Scale
+
+
+class LimiterBudget:
+    """The signals' share of the process's one weight limiter: taken at once or not at all."""
+
+    def __init__(self, limiter: WeightLimiter) -> None:
+        self._limiter = limiter
+
+    def try_acquire(self, weight: int) -> bool:
+        """Take `weight` from the lowest class, without waiting."""
+        try:
+            self._limiter.acquire(weight, RequestClass.RESEARCH, max_wait_s=0.0)
+        except RateLimited:
+            return False
+        return True
+
+    def hold_back(self) -> None:
+        """Tell the limiter of a 429."""
+        self._limiter.penalize()
 
 
 def fast_settings(config: Config) -> FastSettings:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 from perp_bot.config.model import Config, SignalsConfig
 from perp_bot.core.types import Enter, Exit, Hold, Regime, Side
-from perp_bot.indicators.decision import warmup
+from perp_bot.indicators.warmup import decision_window
 from perp_bot.strategies.parameters import params_from
 from perp_bot.strategies.protocol import Evaluation, MarketView, Needs
 from perp_bot.strategies.regimes import RegimeFactors, factors, scaled
@@ -79,8 +79,12 @@ class MeanReversion:
 
     @classmethod
     def from_config(cls, config: Config) -> MeanReversion:
-        """Build it from the config's `signals` and primary timeframe."""
-        return cls(config.signals, config.data.primary_timeframe, warmup(params_from(config.signals)))
+        """Build it from the config's `signals` and primary timeframe.
+
+        Its warm-up is the decision window: the indicators with a memory are computed from exactly that many bars
+        (more than the warm-up by the 1e-9 rule), so that no value depends on where the history starts.
+        """
+        return cls(config.signals, config.data.primary_timeframe, decision_window(params_from(config.signals)))
 
     @property
     def name(self) -> str:
@@ -122,9 +126,7 @@ class MeanReversion:
             used["band_long"] = _band(inputs.bb_middle, inputs.bb_lower, regime, Side.LONG)
         return used
 
-    def _conditions(
-        self, inputs: _Inputs, side: Side | None, thresholds: dict[str, float]
-    ) -> dict[str, bool | None]:
+    def _conditions(self, inputs: _Inputs, side: Side | None, thresholds: dict[str, float]) -> dict[str, bool | None]:
         adx = None if inputs.adx is None else inputs.adx < thresholds["adx"]
         if side is None or inputs.zscore is None:
             return {"zscore": None, "rsi": None, "band": None, "adx": adx}

@@ -65,11 +65,15 @@ class Journal:
             return True
         except StoreError as error:
             if not is_entry:
-                LOG.error("protective order sent on the emergency journal: %s", error, extra={"symbol": order.intent.symbol})
+                LOG.error(
+                    "protective order sent on the emergency journal: %s", error, extra={"symbol": order.intent.symbol}
+                )
                 self._remember(order)
                 self._writer.put(*with_it, rows.OrderRow(order))
                 return True
-            LOG.error("entry not sent: its intent could not be written: %s", error, extra={"symbol": order.intent.symbol})
+            LOG.error(
+                "entry not sent: its intent could not be written: %s", error, extra={"symbol": order.intent.symbol}
+            )
             if isinstance(error, CommitUncertain):
                 note = "not sent: the commit of its intent was not confirmed"
                 self._writer.put(rows.OrderRow(replace(order, state=OrderState.CANCELLED, note=note)))

@@ -172,7 +172,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("copy_row", ("y",), "y", "Copy", "Copy the row under the cursor (by the terminal's clipboard)."),
     Action("retry", ("ctrl+r",), "ctrl+r", "Retry", "Reconnect and re-read now.", footer=7),
     Action("dismiss", ("escape",), "esc", "Dismiss", "Close or clear; it never quits and never confirms."),
-    Action("quit", ("q", "ctrl+q"), "q", "Quit", "Leave the dashboard; the bot goes on.", footer=3),
+    Action("quit", ("q",), "q", "Quit", "Leave the dashboard; the bot goes on.", footer=3),
+    Action(
+        "interrupt", ("ctrl+c", "ctrl+q"), "ctrl+c", "Quit", "Leave the dashboard, from a dialog too.", everywhere=True
+    ),
 )
 
 BY_ID: dict[str, Action] = {action.id: action for action in ACTIONS}

@@ -70,11 +70,14 @@ def same_effect(one: Preview, other: Preview) -> bool:
 class ControlDesk:
     """Sends the controls and keeps an outcome for each; lives on the UI thread."""
 
-    def __init__(self, send: Send, report: Callable[[Outcome], None], *, status_command: str = "perpbot status") -> None:
+    def __init__(
+        self, send: Send, report: Callable[[Outcome], None], *, status_command: str = "perpbot status"
+    ) -> None:
         self._send = send
         self._report = report
         self._status_command = status_command
         self._waiting: dict[int, _Waiting] = {}
+        self._late: dict[int, _Waiting] = {}  # called unknown; an answer may still come
         self._next_key = 1
 
     @property
@@ -183,9 +186,10 @@ class ControlDesk:
     # ------------------------------------------------------------ answers
 
     def on_reply(self, reply: ReplyArrived) -> None:
-        """Take the daemon's answer; an answer that came after its deadline still tells the truth."""
+        """Take the daemon's answer. One that comes after its deadline corrects the outcome, and starts nothing more."""
         waiting = self._waiting.pop(reply.id, None)
         if waiting is None:
+            self._on_late_reply(reply)
             return
         if not reply.ok:
             code = reply.error.code if reply.error is not None else "failed"
@@ -206,9 +210,33 @@ class ControlDesk:
             return
         waiting.on_result(result)
 
+    def _on_late_reply(self, reply: ReplyArrived) -> None:
+        waiting = self._late.pop(reply.id, None)
+        if waiting is None or waiting.outcome_key is None:
+            return
+        key, verb = waiting.outcome_key, waiting.verb
+        if not reply.ok:
+            text = reply.error.message if reply.error is not None else "refused without a reason"
+            state = (
+                OutcomeState.UNKNOWN
+                if reply.error is not None and reply.error.code == "timeout"
+                else OutcomeState.FAILED
+            )
+            self._settle(key, verb, state, f"late answer: {text}")
+            return
+        try:
+            result = msgspec.json.decode(reply.result, type=ControlResult)
+        except (msgspec.DecodeError, msgspec.ValidationError):
+            return  # it stays unknown
+        if result.preview is not None:
+            self._settle(key, verb, OutcomeState.FAILED, f"late answer: killed, but NOT flattened: {result.text}")
+            return
+        self._finish(key, verb, result)
+
     def on_lost(self) -> None:
         """The connection ended: whatever was not answered is unknown."""
         self._give_up(list(self._waiting), "the connection ended before the answer")
+        self._late.clear()  # request ids mean nothing on another connection
 
     def tick(self, now_s: float) -> None:
         """Call what was not answered in time unknown."""
@@ -218,6 +246,7 @@ class ControlDesk:
     def _give_up(self, request_ids: list[int], why: str) -> None:
         for request_id in request_ids:
             waiting = self._waiting.pop(request_id)
+            self._late[request_id] = waiting
             if waiting.outcome_key is None:
                 waiting.on_trouble(why)
                 continue

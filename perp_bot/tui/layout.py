@@ -19,6 +19,17 @@ LABELS = {
     "events": "Events",
     "log": "Log",
 }
+SHORT_LABELS = {
+    "overview": "All",
+    "positions": "Pos",
+    "orders": "Ord",
+    "trades": "Trades",
+    "signals": "Signals",
+    "decisions": "Decis",
+    "risk": "Risk",
+    "events": "Events",
+    "log": "Log",
+}
 
 CARD_WIDTH = 60
 CARD_HEIGHT = 12
@@ -122,8 +133,8 @@ def _narrow(body: Box, wants: Wants) -> dict[str, Box]:
     positions = min(2 + max(1, wants.positions), max(3, body.height // 4))
     signals = body.height - risk - positions
     if signals < 3:
-        return {"positions": body} if body.height < 6 else _stack(
-            body, [("positions", 3), ("signals", body.height - 3)]
+        return (
+            {"positions": body} if body.height < 6 else _stack(body, [("positions", 3), ("signals", body.height - 3)])
         )
     return _stack(body, [("positions", positions), ("signals", signals), ("risk", risk)])
 

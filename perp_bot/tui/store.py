@@ -78,6 +78,7 @@ class Outcome:
     text: str
     changed_s: float
     wall_ms: int
+    is_seen: bool = False  # the operator cleared it from the outcome line
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +335,7 @@ def _open_connection(view: ViewState, now_s: float) -> ConnectionView:
     frame = view.frame
     if view.slept:
         return ConnectionView(Connection.STALE, None, "the machine slept; every value is from before")
-    if frame is None or frame.received_s < view.link_since_s and now_s - view.link_since_s < FIRST_STATE_WITHIN_S:
+    if frame is None or (frame.received_s < view.link_since_s and now_s - view.link_since_s < FIRST_STATE_WITHIN_S):
         waited_s = now_s - view.link_since_s
         text = "connected; waiting for the first state"
         if waited_s > FIRST_STATE_WITHIN_S:

@@ -52,7 +52,7 @@ class StandIn:
         self._loop = asyncio.get_running_loop()
         app = web.Application()
         app.router.add_post("/info", self.info)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
@@ -68,12 +68,14 @@ class StandIn:
 def running_stand_in() -> Iterator[StandIn]:
     """Run a stand-in on its own thread."""
     stand_in = StandIn()
-    ready, holder = threading.Event(), {}
+    ready = threading.Event()
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     def run() -> None:
         async def main() -> None:
-            holder["loop"], holder["stop"] = asyncio.get_running_loop(), asyncio.Event()
-            await stand_in.serve(ready, holder["stop"])
+            stop = asyncio.Event()
+            running.append((asyncio.get_running_loop(), stop))
+            await stand_in.serve(ready, stop)
 
         asyncio.run(main())
 
@@ -83,7 +85,8 @@ def running_stand_in() -> Iterator[StandIn]:
     try:
         yield stand_in
     finally:
-        holder["loop"].call_soon_threadsafe(holder["stop"].set)
+        loop, stop = running[0]
+        loop.call_soon_threadsafe(stop.set)
         thread.join(5)
         assert not thread.is_alive()
 

@@ -23,12 +23,16 @@ class Purse:
 
     def __init__(self, weight: int) -> None:
         self.left = weight
+        self.held_back = 0
 
     def try_acquire(self, weight: int) -> bool:
         if weight > self.left:
             return False
         self.left -= weight
         return True
+
+    def hold_back(self) -> None:
+        self.held_back += 1
 
 
 Make = Callable[..., FastSignalCollector]
@@ -188,12 +192,41 @@ async def test_nothing_is_asked_beyond_the_request_budget(venue: StandIn, make: 
     assert reasons == [None, "the request budget is used up"]
 
 
+async def test_a_429_holds_the_whole_process_back(venue: StandIn) -> None:
+    """The venue counts by address: what one part of the process is refused, the others must know."""
+    venue.answers = {("l2Book", "BTC"): 429, ("allMids", ""): 429}
+    purse = Purse(100)
+    collector = FastSignalCollector(SETTINGS, FixedClock(NOW), HttpClient(), venue.base_url, purse, lambda: ("BTC",))
+    snapshot = await collector.collect()
+    await collector.close()
+    assert purse.held_back == 2
+    assert "429" in snapshot.missing["api_latency_ms"]
+
+
 async def test_no_watched_coin_is_stated_not_confident(venue: StandIn, make: Make) -> None:
     """Nothing asked is nothing known."""
     venue.answers = {("allMids", ""): {"BTC": "1"}}
     snapshot = await make().collect()
     assert snapshot.quality.confidence == 0.0
     assert snapshot.missing == {"coins": "no coin is watched"}
+
+
+async def test_a_note_names_each_reason_once_and_says_that_a_depth_is_a_floor(venue: StandIn, make: Make) -> None:
+    """People read one line a coin: which fields, why; and a depth cut by the book's end says so."""
+    venue.answers = {
+        ("l2Book", "BTC"): book("BTC", [("99.9", "50")], [("100.1", "50")], NOW),
+        ("l2Book", "SOL"): None,
+        ("allMids", ""): {"SOL": "5"},
+    }
+    coins = (await make("BTC", "SOL").collect()).coins
+    assert coins["BTC"].depth_is_floor
+    assert coins["BTC"].note == (
+        "short_term_volatility: 0 of 2 one-minute returns so far; depth_usd is a floor: the book ends within 1 % of mid"
+    )
+    assert coins["SOL"].note == (
+        "spread_bps, depth_usd, depth_coins, slippage_bps: the venue has no book of SOL: not listed, or delisted; "
+        "short_term_volatility: 0 of 2 one-minute returns so far"
+    )
 
 
 async def test_a_connection_that_is_refused_is_a_reason_without_a_path(make: Make) -> None:

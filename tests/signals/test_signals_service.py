@@ -15,17 +15,19 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from types import FrameType
 from typing import Any
 
 import pytest
 from signals_stand_in import StandIn, book
 
 from perp_bot.config.model import Config
-from perp_bot.core.clock import VenueClock, monotonic_s
+from perp_bot.core.clock import FixedClock, VenueClock, monotonic_s
 from perp_bot.core.errors import PerpBotError, UsageError, VenueTimeout
+from perp_bot.data.limiter import WeightLimiter
 from perp_bot.signals.service import SignalService
 from perp_bot.signals.snapshot import FastSnapshot, Scale, SignalQualityMetadata
-from perp_bot.signals.wiring import fast_settings, signal_service
+from perp_bot.signals.wiring import LimiterBudget, fast_settings, signal_service
 
 START = 1_790_232_240_000
 
@@ -395,23 +397,27 @@ class BlockingCalls:
         on = threading.Event()
 
         async def switch_on() -> None:
-            sys.setprofile(self._note)
             on.set()
+            sys.setprofile(self._note)
 
         assert service.submit(switch_on)
         assert on.wait(5)
 
-    def _note(self, frame: object, event: str, called: Any) -> None:
+    def _note(self, frame: FrameType, event: str, called: Any) -> None:
         if event != "c_call":
             return
-        waits = called.__name__ == "acquire" and type(called.__self__) is _thread.LockType
+        is_wait = called.__name__ == "acquire" and type(called.__self__) is _thread.LockType
+        waits = is_wait and frame.f_code.co_name != "_is_owned"  # Condition's probe, which does not wait
         if waits or called in BLOCKING:
-            self.found.append(called.__name__)
+            self.found.append(f"{called.__name__} in {frame.f_code.co_qualname}")
 
 
 class Unlimited:
     def try_acquire(self, weight: int) -> bool:
         return weight > 0
+
+    def hold_back(self) -> None:
+        raise AssertionError("no 429 was sent")
 
 
 def test_collections_of_the_wired_service_make_no_blocking_call(venue: StandIn) -> None:
@@ -450,7 +456,21 @@ def test_the_detector_sees_a_blocking_call(bench: Bench, block: Callable[[], obj
     calls = BlockingCalls(bench.service)
     assert bench.service.submit(work)
     assert done.wait(5)
-    assert seen in calls.found
+    assert any(call.startswith(seen) for call in calls.found)
+
+
+def test_signals_share_the_limiter_of_the_process() -> None:
+    """Weight is taken from the one limiter without waiting; used up, the answer is no; a 429 holds back."""
+    limiter = WeightLimiter(FixedClock(START), weight_per_minute=1_000)
+    budget = LimiterBudget(limiter)
+    assert budget.try_acquire(2)
+    assert limiter.used() == 2
+    while budget.try_acquire(50):
+        pass
+    assert limiter.used() < 1_000
+    fresh = LimiterBudget(WeightLimiter(FixedClock(START)))
+    fresh.hold_back()
+    assert not fresh.try_acquire(2)
 
 
 def test_our_order_size_is_capital_times_margin_limit_times_leverage() -> None:

@@ -36,12 +36,10 @@ def status(call: Invocation, as_json: bool, watch: bool) -> int:
 
             put_raw(client.raw_state())
         else:
-            from rich.console import Console
-
-            from perp_bot.cli.status_view import render
+            from perp_bot.cli.status_view import console, render
 
             state, age_s = client.state()
-            Console(highlight=False).print(render(state, age_s))
+            console().print(render(state, age_s))
     return 0
 
 
@@ -57,17 +55,15 @@ def _watch(client: object, as_json: bool) -> None:
         for push in states:
             put_json({"age_s": push.age_s, "state": push.state})
         return
-    from rich.console import Console
+    from perp_bot.cli.status_view import console, render
 
-    from perp_bot.cli.status_view import render
-
-    console = Console(highlight=False)
+    terminal = console()
     if not sys.stdout.isatty():
         for push in states:
-            console.print(render(push.state, push.age_s))
+            terminal.print(render(push.state, push.age_s))
         return
     from rich.live import Live
 
-    with Live(console=console, auto_refresh=False, screen=True) as live:
+    with Live(console=terminal, auto_refresh=False, screen=True) as live:
         for push in states:
             live.update(render(push.state, push.age_s), refresh=True)

@@ -22,7 +22,7 @@ from perp_bot.data.db import statements
 from perp_bot.data.db.backup import BackupThread
 from perp_bot.data.db.connection import open_writable, translate
 from perp_bot.data.db.emergency import EmergencyJournal
-from perp_bot.data.db.pending import Failure, Pending, Phase, Unit, Waiter
+from perp_bot.data.db.pending import FIRST_RETRY_S, Failure, Pending, Phase, Unit, Waiter
 from perp_bot.data.db.rows import EventRow, Row
 from perp_bot.ops.crash_points import crash_point
 
@@ -352,9 +352,11 @@ class Writer:
         return pending.is_urgent or pending.stop_by_s is not None or pending.rows >= _BATCH_ROWS
 
     def _pause(self, failure: Failure) -> None:
-        # A new commit is tried at once, so that it meets the disk as it is now.
+        # A new commit is tried at once, and again soon: it must meet the disk as it is within its deadline.
         pending = self._pending
         pause_s, was_stopping = failure.next_pause_s(), False
+        if any(unit.waiter is Waiter.COMMIT for unit in pending.queue):
+            pause_s = min(pause_s, FIRST_RETRY_S)
         if pending.stop_by_s is not None:
             pause_s, was_stopping = min(pause_s, max(0.0, pending.stop_by_s - monotonic_s())), True
         self._wakeup.wait_for(

@@ -36,7 +36,14 @@ class BookShot:
 
 
 def book_at(
-    coin: CoinSpec, index: int, seed: int, bid: int, ask: int, tick: int, since_origin_ms: int, bucket: int | None = None
+    coin: CoinSpec,
+    index: int,
+    seed: int,
+    bid: int,
+    ask: int,
+    tick: int,
+    since_origin_ms: int,
+    bucket: int | None = None,
 ) -> BookShot:
     """Return the book around `bid` and `ask` (ticks of `tick` units).
 
@@ -63,7 +70,7 @@ def _side(
     resting: int,
     bucket: int | None,
 ) -> BookSide:
-    reach = 2 * DEPTH if bucket is None or bucket == 1 else (DEPTH + 1) * bucket
+    reach = 2 * DEPTH if bucket is None else DEPTH * bucket + 2 * DEPTH
     if step < 0:
         reach = min(reach, best)  # no price below one tick
     prices = best + step * np.arange(reach, dtype=np.int64)
@@ -100,5 +107,5 @@ def _sizes(
 def bucket_ticks(price_units: int, tick: int, sig_figs: int, mantissa: int | None) -> int:
     """Return the aggregation step in ticks for `nSigFigs` 2..5 and `mantissa` 2 or 5 (with 5 figures only)."""
     figures = len(str(price_units))
-    units = 10 ** max(0, figures - sig_figs) * (mantissa or 1)
+    units: int = 10 ** max(0, figures - sig_figs) * (mantissa or 1)
     return max(1, units // tick)

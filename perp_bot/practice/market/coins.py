@@ -45,7 +45,15 @@ class CoinSpec:
 
 COINS: tuple[CoinSpec, ...] = (
     CoinSpec(
-        "BTC", 5, 40, 56, "BTC", trades_per_minute=40.0, open_interest=27_000.0, impact_usd=20_000.0, level_usd=180_000.0
+        "BTC",
+        5,
+        40,
+        56,
+        "BTC",
+        trades_per_minute=40.0,
+        open_interest=27_000.0,
+        impact_usd=20_000.0,
+        level_usd=180_000.0,
     ),
     CoinSpec(
         "ETH",

@@ -84,7 +84,9 @@ def premium_level(coin: CoinSpec, seed: int, index: int, since_origin_ms: Ints) 
     """Return the slow premium of the perp over the oracle (a fraction)."""
     level = np.full(len(since_origin_ms), _PREMIUM_LEVEL)
     for part, (period_ms, size) in enumerate(_PREMIUM_PARTS):
-        level += size * noise.smooth(seed, _BASIS_KEY + (index << 8) + (part << 16), since_origin_ms + _HOUR_MS, period_ms)
+        level += size * noise.smooth(
+            seed, _BASIS_KEY + (index << 8) + (part << 16), since_origin_ms + _HOUR_MS, period_ms
+        )
     return level * coin.premium_scale
 
 

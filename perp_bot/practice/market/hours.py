@@ -82,7 +82,7 @@ class CoinHours:
     def __init__(self, coin: CoinSpec, source: SourceHours) -> None:
         self._coin = coin
         self._source = source
-        self._unit = 10**coin.px_decimals
+        self._unit: int = 10**coin.px_decimals
         first = source.recorded
         self._median_volume = 1.0
         self._median_volume = float(np.median(self._convert(first)[:, VOLUME]))

@@ -44,9 +44,9 @@ def smooth(seed: int, key: int, at_ms: Ints, period_ms: int) -> Floats:
 
 
 def split(total: int, weights: Floats) -> Ints:
-    """Return non-negative integers that sum to `total`, in proportion to `weights` (largest remainders get the rest)."""
+    """Return non-negative integers in proportion to `weights` that sum to `total`; largest remainders get the rest."""
     exact = weights * (total / weights.sum())
-    parts = np.floor(exact).astype(np.int64)
+    parts: Ints = np.floor(exact).astype(np.int64)
     left = total - int(parts.sum())
     while left < 0:  # float rounding above the total, at most by the number of parts
         parts[int(np.argmax(parts))] -= 1

@@ -22,7 +22,7 @@ _CANDIDATES = 10
 _PATH_KEY, _VOLUME_KEY = 1, 2
 _VOL_PERSISTENCE, _VOL_SIZE = 0.93, 0.22  # of the log volatility, minute to minute
 _REVERSION = 0.90  # minute to minute: a half-life of 6.6 minutes
-_REVERTING_SHARE = 1.1  # standard deviation of the reverting part, in units of a minute's own move
+_REVERTING_SHARE = 0.5  # standard deviation of the reverting part, in units of a minute's own move
 _SIDE_PERSISTENCE = 0.7
 _SAME_OPEN = 0.45  # how often a minute opens where the last one closed; recorded: about half of the time
 
@@ -52,12 +52,12 @@ class HourPath:
     @property
     def bid(self) -> Ints:
         """Best bid of every second."""
-        return self.last - np.where(self.aggressor > 0, self.spread, 0).astype(np.int64)
+        return self.last.astype(np.int64) - np.where(self.aggressor > 0, self.spread, 0)
 
     @property
     def ask(self) -> Ints:
         """Best ask of every second."""
-        return self.last + np.where(self.aggressor > 0, 0, self.spread).astype(np.int64)
+        return self.last.astype(np.int64) + np.where(self.aggressor > 0, 0, self.spread)
 
 
 def hour_path(row: Ints, tick: int, seed: int, coin: int, hour: int) -> HourPath:

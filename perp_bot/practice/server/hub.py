@@ -21,7 +21,9 @@ MOST_WAITING = 50_000  # frames; a reader this slow is cut off
 class Connection:
     """One socket. Frames wait in its own queue, so that a slow reader holds up nobody else."""
 
-    def __init__(self, venue: Venue, ws: web.WebSocketResponse, transport: asyncio.BaseTransport | None, ip: str) -> None:
+    def __init__(
+        self, venue: Venue, ws: web.WebSocketResponse, transport: asyncio.BaseTransport | None, ip: str
+    ) -> None:
         self.ip = ip
         self.subscriptions: dict[str, Subscription] = {}
         self.follows_clock = False
@@ -30,8 +32,9 @@ class Connection:
         self._ws = ws
         self._transport = transport
         self._queue: asyncio.Queue[str] = asyncio.Queue()
+        self.unwritten = 0  # frames queued or on their way
+        self._is_slow = False  # it was waited for in vain and has not caught up since
         self._held: str | None = None  # a frame that a reorder fault keeps for after the next one
-        self._best: dict[str, str] = {}
 
     def send(self, channel: str, text: str) -> None:
         """Queue a frame, through the stream faults in force."""
@@ -48,17 +51,13 @@ class Connection:
             self._put(self._held)
             self._held = None
 
-    def send_changed(self, key: str, text: str, without_time: str) -> None:
-        """Queue a frame unless the stream's last one said the same."""
-        if self._best.get(key) != without_time:
-            self._best[key] = without_time
-            self.send("bbo", text)
-
     def _put(self, text: str) -> None:
         if self._queue.qsize() >= MOST_WAITING:
             log.warning("closing a socket that does not read: %d frames wait", self._queue.qsize())
-            self.abort()
+            if isinstance(self._transport, asyncio.Transport):
+                self._transport.abort()
             return
+        self.unwritten += 1
         self._queue.put_nowait(text)
 
     async def write(self) -> None:
@@ -71,27 +70,31 @@ class Connection:
             except (ClientConnectionResetError, ConnectionError):
                 return
             finally:
+                self.unwritten -= 1
                 self._queue.task_done()
+            if self._is_slow and self._queue.empty():
+                self._is_slow = False
 
     async def written(self, deadline_s: float) -> None:
-        """Wait until every queued frame is written, or the socket is gone, or the deadline has passed."""
+        """Wait until every queued frame is written, or the socket is gone, or the deadline has passed.
+
+        Who misses the deadline is not waited for again until it has caught up.
+        """
+        if self._is_slow:
+            return
         ends_s = time.monotonic() + deadline_s
-        while self._queue.qsize() and not self._ws.closed and time.monotonic() < ends_s:
+        while self.unwritten and not self._ws.closed:
             try:
-                await asyncio.wait_for(self._queue.join(), min(0.25, deadline_s))
+                await asyncio.wait_for(self._queue.join(), 0.25)
             except TimeoutError:
-                continue
-        await asyncio.sleep(0)
+                if time.monotonic() >= ends_s:
+                    self._is_slow = True
+                    return
 
-    @property
-    def waiting(self) -> int:
-        """How many frames are not yet written."""
-        return self._queue.qsize()
-
-    def abort(self) -> None:
+    def hang_up(self) -> None:
         """End the socket without a close frame, as the venue does (1006 on the client's side)."""
-        if isinstance(self._transport, asyncio.Transport):
-            self._transport.abort()
+        if self._transport is not None:
+            self._transport.close()
 
 
 class Hub:
@@ -100,6 +103,7 @@ class Hub:
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
         self.connections: set[Connection] = set()
+        self.published_ms = venue.clock.now_ms()  # trades before this moment have been sent to whoever listened
 
     def of_ip(self, ip: str) -> int:
         """Return how many connections an IP has."""
@@ -124,7 +128,7 @@ class Hub:
             for connection in self.listeners(sub.key):
                 connection.send(sub.kind, text)
 
-    async def written(self, deadline_s: float = 10.0) -> None:
+    async def written(self, deadline_s: float = 2.0) -> None:
         """Wait until all connections have written what was queued."""
         for connection in list(self.connections):
             await connection.written(deadline_s)
@@ -132,7 +136,7 @@ class Hub:
     def close_all(self) -> None:
         """Cut every socket."""
         for connection in list(self.connections):
-            connection.abort()
+            connection.hang_up()
 
     def close_idle(self) -> None:
         """Cut the sockets on which the venue has sent nothing for the idle limit; a silent venue keeps them open."""
@@ -143,7 +147,7 @@ class Hub:
         oldest_s = time.monotonic() - self._venue.limits.idle_close_s
         for connection in list(self.connections):
             if connection.last_sent_s < oldest_s:
-                connection.abort()
+                connection.hang_up()
 
     def subscribe(self, connection: Connection, sub: Subscription) -> None:
         """Add a subscription and send what it gets at once.
@@ -160,5 +164,6 @@ class Hub:
         if sub.kind == streams.CLOCK:
             connection.send(streams.CLOCK, streams.clock(self._venue, now_ms, self._venue.steps))
             return
-        for text in streams.first_frames(self._venue, sub, now_ms):
+        at_ms = self.published_ms if sub.kind == "trades" else now_ms
+        for text in streams.first_frames(self._venue, sub, at_ms):
             connection.send(sub.kind, text)

@@ -173,7 +173,7 @@ def _funding(venue: Venue, request: Mapping[str, Any]) -> Any:
         return []
     since_ms = venue.market.delisted_since(name)
     hour = max(0, market.hour_of(start_ms) - 1)
-    rows = []
+    rows: list[shapes.Json] = []
     while len(rows) < FUNDING_ROWS and market.origin_ms + (hour + 1) * HOUR_MS <= end_ms:
         row = market.funding(hour)
         if start_ms <= row.time_ms <= end_ms and (since_ms is None or row.time_ms <= since_ms):
@@ -290,5 +290,3 @@ HANDLERS: dict[str, Handler] = {
 def row_count(reply: Any) -> int:
     """Return how many rows an answer's weight counts."""
     return len(reply) if isinstance(reply, list) else 0
-
-

@@ -176,7 +176,7 @@ def asset_ctx(market: Market, coin: CoinSpec, at_ms: int) -> Json:
 
 
 def day_figures(live: CoinMarket, at_ms: int) -> tuple[int, float, int]:
-    """Return volume (size steps) and notional (USD) of the last 24 hours up to the running minute, and the price before."""
+    """Return the last 24 hours up to the running minute: volume (size steps), notional (USD), and the price before."""
     end_minute = (at_ms - live.origin_ms) // MINUTE_MS
     start_minute = max(0, end_minute - DAY_MS // MINUTE_MS)
     end_hour, start_hour = end_minute // 60, start_minute // 60

@@ -134,16 +134,12 @@ def state(venue: Venue, sub: Subscription, at_ms: int) -> Iterator[str]:
     told_ms = at_ms + venue.faults.skew_ms()
     if sub.kind == "l2Book":
         depth = FAST_DEPTH if sub.fast else 20
-        yield frame(
-            "l2Book", shapes.l2_book(market, sub.coin, at_ms, told_ms, sub.sig_figs, sub.mantissa, depth)
-        )
+        yield frame("l2Book", shapes.l2_book(market, sub.coin, at_ms, told_ms, sub.sig_figs, sub.mantissa, depth))
     elif sub.kind == "bbo":
         yield frame("bbo", shapes.bbo(market, sub.coin, at_ms, told_ms))
     elif sub.kind == "activeAssetCtx":
         coin = next(spec for spec in market.specs if spec.name == sub.coin)
-        yield frame(
-            "activeAssetCtx", {"coin": sub.coin, "ctx": shapes.asset_ctx(market, coin, at_ms), "time": at_ms}
-        )
+        yield frame("activeAssetCtx", {"coin": sub.coin, "ctx": shapes.asset_ctx(market, coin, at_ms), "time": at_ms})
     elif sub.kind == "allMids":
         yield frame("allMids", {"mids": shapes.all_mids(market, at_ms)})
 

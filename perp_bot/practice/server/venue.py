@@ -47,7 +47,8 @@ class Venue:
             "step": self.steps,
             "origin_ms": self.market.origin_ms,
             "recorded_until_ms": self.market.recorded_until_ms,
-            "after_recording": "seeded block bootstrap of recorded hours",
+            "note": "practice: recorded 1h candles; prices below them, books, trades, funding and all after the "
+            "recording (a seeded block bootstrap of its hours) are generated",
             "replays_step": True,
             "coins": {coin.name: coin.label for coin in self.market.specs},
         }

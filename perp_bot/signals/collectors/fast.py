@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
@@ -20,9 +20,11 @@ from perp_bot.signals.snapshot import FastSignals, FastSnapshot, SignalQualityMe
 from perp_bot.signals.volatility import MidHistory
 
 if TYPE_CHECKING:
-    from perp_bot.ops.http import HttpClient
+    from perp_bot.ops.http import Answer, HttpClient
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 WEIGHT_L2_BOOK = 2
 WEIGHT_ALL_MIDS = 2
@@ -42,6 +44,9 @@ class Budget(Protocol):
 
     def try_acquire(self, weight: int) -> bool:
         """Take `weight` now, or say that it is not to be had. Never waits."""
+
+    def hold_back(self) -> None:
+        """Note that the venue answered 429."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,20 +158,23 @@ class FastSignalCollector:
     # ------------------------------------------------------------ asking
 
     async def _ask_mids(self) -> _Mids:
-        if not self._budget.try_acquire(WEIGHT_ALL_MIDS):
-            return _Mids({}, None, "the request budget is used up")
         try:
-            found, answer = await self._http.json(
-                "POST",
-                self._info_url,
-                self._mids_decoder,
-                what="allMids",
-                body={"type": "allMids"},
-                timeout_s=self._settings.timeout_s,
-            )
+            found, answer = await self._ask(self._mids_decoder, "allMids", {"type": "allMids"}, WEIGHT_ALL_MIDS)
         except PerpBotError as error:
             return _Mids({}, None, str(error))
         return _Mids(found, answer.took_s * 1000.0, None)
+
+    async def _ask(
+        self, decoder: msgspec.json.Decoder[T], what: str, body: dict[str, str], weight: int
+    ) -> tuple[T, Answer]:
+        if not self._budget.try_acquire(weight):
+            raise RateLimited("the request budget is used up")
+        timeout_s = self._settings.timeout_s
+        try:
+            return await self._http.json("POST", self._info_url, decoder, what=what, body=body, timeout_s=timeout_s)
+        except RateLimited:
+            self._budget.hold_back()
+            raise
 
     async def _book_of(self, coin: str) -> _Found:
         held = self._held_book(coin)
@@ -180,16 +188,8 @@ class FastSignalCollector:
             return _Found(held, STREAM_BOOK, is_cached=True, problem=str(error))
 
     async def _ask_book(self, coin: str) -> Book:
-        if not self._budget.try_acquire(WEIGHT_L2_BOOK):
-            raise RateLimited("the request budget is used up")
-        wire, _ = await self._http.json(
-            "POST",
-            self._info_url,
-            self._book_decoder,
-            what=f"l2Book {coin}",
-            body={"type": "l2Book", "coin": coin},
-            timeout_s=self._settings.timeout_s,
-        )
+        body = {"type": "l2Book", "coin": coin}
+        wire, _ = await self._ask(self._book_decoder, f"l2Book {coin}", body, WEIGHT_L2_BOOK)
         if wire is None:
             raise BadAnswer(f"the venue has no book of {coin}: not listed, or delisted")
         if wire.coin != coin:

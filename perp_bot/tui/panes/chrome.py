@@ -6,10 +6,10 @@ from perp_bot.core.money import pct, usd
 from perp_bot.tui import freshness
 from perp_bot.tui.actions import ACTIONS, Action, Tier
 from perp_bot.tui.freshness import age_text
-from perp_bot.tui.layout import LABELS, PANES, VIEWS
+from perp_bot.tui.layout import LABELS, SHORT_LABELS, VIEWS
 from perp_bot.tui.panes import risk
 from perp_bot.tui.panes.header import environment
-from perp_bot.tui.spans import PaneContent, Row, Span, cells_of, message, row, width_of
+from perp_bot.tui.spans import PaneContent, Row, Span, cells_of, message, row, width_of, wrap
 from perp_bot.tui.store import ViewState, bot_status, connection, lens, loop_age_s
 
 
@@ -33,12 +33,11 @@ def footer(view: ViewState, now_s: float, width: int) -> Row:
 
 
 def tabs(active: str, width: int) -> Row:
-    """Return the tab line, numbers first; labels are shortened when they do not fit."""
-    for length in (10, 5, 3, 0):
+    """Return the tab line, numbers first; labels are short where they do not fit."""
+    for labels in (LABELS, SHORT_LABELS, dict.fromkeys(LABELS, "")):
         spans: list[Span] = [(" ", "")]
         for number, name in enumerate(VIEWS, start=1):
-            label = LABELS[name][:length]
-            text = f" {number} {label} " if label else f" {number} "
+            text = f" {number} {labels[name]} " if labels[name] else f" {number} "
             spans.append((text, "title_focus" if name == active else "muted"))
         if cells_of(spans) <= width:
             return row("tabs", *spans)
@@ -56,16 +55,26 @@ def help_content(width: int) -> PaneContent:
         rows.append(row(title, (f" {title}", "title")))
         for action in actions:
             effect = f" ({action.effect})" if action.tier is not Tier.LOOK else ""
-            rows.append(
-                row(action.id, (f"   {action.shown:<10}", "key"), (f"{action.label:<11}", "strong"), (action.help + effect, "text"))
-            )
+            rows += _entry(action.id, f"{action.shown:<9} {action.label:<10}", action.help + effect, width)
     rows.append(row("move-title", (" In a pane", "title")))
     rows.append(row("move", ("   arrows, page keys, home, end", "key"), ("  move; the cursor follows its row", "text")))
-    rows.append(message("No letter key moves money by itself; every control exists as a perpbot command too.", key="end"))
+    rows.append(
+        message("No letter key moves money by itself; every control exists as a perpbot command too.", key="end")
+    )
     return PaneContent("Keys", tuple(rows))
 
 
-def health_content(view: ViewState, now_s: float) -> PaneContent:
+def _entry(key: str, name: str, text: str, width: int) -> list[Row]:
+    """Return a name with its text beside it, wrapped under itself."""
+    lines = wrap(text, max(20, width - width_of(name) - 2))
+    pad = " " * width_of(name)
+    return [
+        row(f"{key}:{index}", (f" {name if index == 0 else pad} ", "key" if index == 0 else ""), (line, "text"))
+        for index, line in enumerate(lines)
+    ]
+
+
+def health_content(view: ViewState, now_s: float, width: int) -> PaneContent:
     """Return the table of ages with their thresholds."""
     found = connection(view, now_s)
     rows: list[Row] = [
@@ -109,10 +118,10 @@ def health_content(view: ViewState, now_s: float) -> PaneContent:
                 (f" {'books':<16}", "muted"),
                 (f"largest gap of the run {view.frame.snapshot.account.accounting_error_max_usd:.6f} USD", "text"),
             ),
-            row("daemon", (f" {'daemon':<16}", "muted"), (_daemon(view), "text")),
         ]
+        rows += _entry("daemon", f"{'daemon':<15}", _daemon(view), width)
         if view.frame.snapshot.venue_note:
-            rows.append(row("venue", (f" {'venue':<16}", "muted"), (view.frame.snapshot.venue_note, "text")))
+            rows += _entry("venue", f"{'venue':<15}", view.frame.snapshot.venue_note, width)
     history = view.history
     read = "not read yet" if history is None else f"read {age_text(now_s - history.read_s)} ago"
     if history is not None and history.error:
@@ -122,7 +131,7 @@ def health_content(view: ViewState, now_s: float) -> PaneContent:
         ("socket", view.facts.socket),
         ("log", view.facts.log),
     ):
-        rows.append(row(name, (f" {name:<16}", "muted"), (text, "text")))
+        rows += _entry(name, f"{name:<15}", text, width)
     return PaneContent("Health", tuple(rows))
 
 
@@ -164,8 +173,7 @@ def card(view: ViewState, now_s: float, width: int, height: int) -> list[Row]:
         if worst is not None:
             used = risk.share(worst)
             text = "BREACHED" if worst.breached else pct(used, digits=0)
-            rows.append(row("risk", (f"{worst.name.replace('_', ' ')} ", "muted"), (text, "bad" if worst.breached else style)))
+            rows.append(
+                row("risk", (f"{worst.name.replace('_', ' ')} ", "muted"), (text, "bad" if worst.breached else style))
+            )
     return rows[:height]
-
-
-assert set(LABELS) == {"overview", *PANES}  # noqa: S101 - the tables agree

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from perp_bot.core.money import pct, usd
-from perp_bot.ipc.state import StateSnapshot
+from perp_bot.ipc.state import PriceState, StateSnapshot
 from perp_bot.tui import formats
 from perp_bot.tui.freshness import (
     AGE_STYLES,
+    BOOK,
     LOOP,
     MARK,
     RECONCILE,
@@ -77,10 +78,10 @@ def _identity(view: ViewState, found: ConnectionView, now_s: float, width: int, 
     spans += [(f"{glyph} {found.state}{age}", _CHIP_STYLES[found.state]), ("  ", "")]
     if view.facts.read_only:
         spans += [("READ-ONLY", "caution"), ("  ", "")]
-    if snapshot is not None:
+    if snapshot is not None and view.link is Link.OPEN:
         spans += _health(view, snapshot, now_s, short=width < 110)
-        if with_equity:
-            spans += [("  equity ", "muted"), _live(usd(snapshot.account.equity_usd), "strong", lens(view, now_s), 0.0)]
+    if snapshot is not None and with_equity:
+        spans += [("  equity ", "muted"), _live(usd(snapshot.account.equity_usd), "strong", lens(view, now_s), 0.0)]
     right = _venue_time(view, width)
     room = width - cells_of(right) - 1
     left = cut([*spans], room)
@@ -98,7 +99,7 @@ def _uptime_s(view: ViewState, now_s: float) -> float | None:
 
 def _health(view: ViewState, snapshot: StateSnapshot, now_s: float, *, short: bool) -> list[Span]:
     glass = lens(view, now_s)
-    assert view.frame is not None  # noqa: S101 - there is a snapshot
+    assert view.frame is not None
     spans = [*_aged("loop", loop_age_s(view.frame, now_s), LOOP, glass)]
     stream_s = glass.age(snapshot.ages.stream_s)
     if not snapshot.stream_connected:
@@ -199,36 +200,32 @@ def _prices(view: ViewState, now_s: float, width: int) -> Row:
         return row("prices", (" " + retry, "muted"))
     snapshot = view.frame.snapshot
     glass = lens(view, now_s)
-    blocks: list[list[Span]] = []
-    for item in snapshot.prices:
-        block: list[Span] = [
-            (f"{item.symbol} ", "strong"),
-            _live(formats.price(item.mark_px, item.sz_decimals), "text", glass, item.mark_age_s, MARK),
-            (" ", ""),
-            glass.age_span(item.mark_age_s, MARK),
-        ]
-        if width >= 110:
-            if item.best_bid is not None and item.best_ask is not None:
-                bid, ask = (formats.price(px, item.sz_decimals) for px in (item.best_bid, item.best_ask))
-                block += [(" bid/ask ", "muted"), _live(f"{bid}/{ask}", "text", glass, item.book_age_s, MARK)]
-            block += [
-                (" funding ", "muted"),
-                _live(
-                    pct(item.funding_hourly, sign=True, digits=4) + "/h"
-                    if item.funding_hourly is not None
-                    else "-",
-                    "text",
-                    glass,
-                    item.mark_age_s,
-                    MARK,
-                ),
-            ]
-        if item.generated:
-            block.append((" generated", "muted"))
-        blocks.append(block)
-    if not blocks:
+    if not snapshot.prices:
         return row("prices", (" no prices yet", "muted"))
+    # Every coin is shown before any coin is shown in detail.
+    for detail in (2, 1, 0):
+        blocks = [_price(item, glass, detail) for item in snapshot.prices]
+        if sum(cells_of(block) + 2 for block in blocks) <= width - 2:
+            break
     return row("prices", (" ", ""), *_join(blocks, width - 2))
+
+
+def _price(item: PriceState, glass: Lens, detail: int) -> list[Span]:
+    spans: list[Span] = [
+        (f"{item.symbol} ", "strong"),
+        _live(formats.price(item.mark_px, item.sz_decimals), "text", glass, item.mark_age_s, MARK),
+        (" ", ""),
+        glass.age_span(item.mark_age_s, MARK),
+    ]
+    if detail >= 1 and item.best_bid is not None and item.best_ask is not None:
+        bid, ask = (formats.price(px, item.sz_decimals) for px in (item.best_bid, item.best_ask))
+        spans += [(" bid/ask ", "muted"), _live(f"{bid}/{ask}", "text", glass, item.book_age_s, BOOK)]
+    if detail >= 2:
+        rate = "-" if item.funding_hourly is None else pct(item.funding_hourly, sign=True, digits=4) + "/h"
+        spans += [(" funding ", "muted"), _live(rate, "text", glass, item.mark_age_s, MARK)]
+    if item.generated:
+        spans.append((" generated" if detail else " gen", "muted"))
+    return spans
 
 
 def alerts(view: ViewState, now_s: float) -> list[Span]:
@@ -275,7 +272,7 @@ environment = _environment
 def outcome_line(view: ViewState, now_s: float) -> list[Span]:
     """Return the newest command's outcome: failures and unknowns stay, successes go after 30 s."""
     newest = next(iter(view.outcomes), None)
-    if newest is None:
+    if newest is None or newest.is_seen:
         return []
     age_s = now_s - newest.changed_s
     if newest.state is OutcomeState.DONE and age_s > DONE_SHOWN_S:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from perp_bot.core.money import usd
 from perp_bot.core.types import ClosedTrade, DecisionRecord
+from perp_bot.ipc.state import EventNote
 from perp_bot.tui import formats
 from perp_bot.tui.freshness import age_text
 from perp_bot.tui.look import signed
 from perp_bot.tui.panes.header import OUTCOME_STYLES
 from perp_bot.tui.spans import PaneContent, Span
-from perp_bot.tui.store import ViewState
+from perp_bot.tui.store import StoredEvent, ViewState
 from perp_bot.tui.table import Column, Line, build
 
 _TRADE_COLUMNS = (
@@ -153,7 +154,8 @@ def events(view: ViewState, now_s: float, width: int) -> PaneContent:
     seen = {(item.venue_ms, item.kind, item.symbol, item.text) for item in stored}
     fresh = [item for item in view.notes if (item.venue_ms, item.kind, item.symbol, item.text) not in seen]
     count: dict[tuple[int, str, str | None, str], int] = {}
-    for note in sorted([*fresh, *stored], key=lambda item: -item.venue_ms):
+    noted: list[EventNote | StoredEvent] = [*fresh, *stored]
+    for note in sorted(noted, key=lambda item: -item.venue_ms):
         identity = (note.venue_ms, note.kind, note.symbol, note.text)
         count[identity] = count.get(identity, 0) + 1
         lines.append(
@@ -169,4 +171,6 @@ def events(view: ViewState, now_s: float, width: int) -> PaneContent:
         )
     title = f"Events ({len(lines)})" if lines else "Events"
     style = "bad" if suffix else "title"
-    return build(title + suffix, _EVENT_COLUMNS, lines, width, empty=reason or "nothing happened yet", title_style=style)
+    return build(
+        title + suffix, _EVENT_COLUMNS, lines, width, empty=reason or "nothing happened yet", title_style=style
+    )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from perp_bot.core.money import usd
 from perp_bot.tui import formats
-from perp_bot.tui.spans import PaneContent, Row, Span, message, row, wrap
+from perp_bot.tui.spans import PaneContent, Row, Span, cells_of, message, row, width_of, wrap
 from perp_bot.tui.store import Connection, Presence, ViewState, connection
 
 
@@ -44,8 +42,17 @@ def content(view: ViewState, now_s: float, width: int) -> PaneContent:
     rows += _left_behind(view, now_s, width)
     rows.append(row("do", (" To copy (up and down, then y):", "title")))
     for text, purpose in commands(view, now_s):
-        rows.append(row(f"command:{text}", ("   ", ""), (text, "strong"), (f"   {purpose}", "muted")))
+        rows += _beside(f"command:{text}", [("   ", ""), (text, "strong")], (purpose, "muted"), width)
     return PaneContent(title, tuple(rows), title_style="danger", selectable=True)
+
+
+def _beside(key: str, left: list[Span], right: Span, width: int) -> list[Row]:
+    """Return `left` with `right` on the same line where both fit, else `right` wrapped below it."""
+    text, style = right
+    if cells_of(left) + 3 + width_of(text) <= width:
+        return [row(key, *left, ("   ", ""), right)]
+    below = enumerate(wrap(text, width - 7))
+    return [row(key, *left), *(row(f"+{key}:{index}", ("      ", ""), (line, style)) for index, line in below)]
 
 
 def _last_exit(view: ViewState, presence: Presence, width: int) -> list[Row]:
@@ -59,7 +66,10 @@ def _last_exit(view: ViewState, presence: Presence, width: int) -> list[Row]:
             row(
                 "exit",
                 (" Running since: ", "muted"),
-                (f"{formats.stamp(run.started_ms, utc=utc)} (pid {presence.lock_pid or 'not visible from here'})", "text"),
+                (
+                    f"{formats.stamp(run.started_ms, utc=utc)} (pid {presence.lock_pid or 'not visible from here'})",
+                    "text",
+                ),
             )
         )
     elif run.ended_ms is None:
@@ -74,17 +84,16 @@ def _last_exit(view: ViewState, presence: Presence, width: int) -> list[Row]:
     else:
         ago = formats.span_ms(presence.wall_ms - run.ended_ms)
         code_style = "ok" if run.exit_code == 0 else "bad"
-        rows.append(
-            row(
-                "exit",
-                (" Last exit: ", "muted"),
-                (f"{formats.stamp(run.ended_ms, utc=utc)}, {ago} ago, ", "text"),
-                (f"code {run.exit_code}", code_style),
-                (f": {run.reason}", "text"),
-            )
-        )
+        left: list[Span] = [
+            (" Last exit: ", "muted"),
+            (f"{formats.stamp(run.ended_ms, utc=utc)}, {ago} ago, ", "text"),
+            (f"code {run.exit_code}", code_style),
+        ]
+        rows += _beside("exit", left, (run.reason, "text"), width)
     if presence.latched is not None:
-        rows.append(row("latch", (" KILLED ", "danger"), (f" {presence.latched}; back: {view.facts.command} unkill", "text")))
+        rows.append(
+            row("latch", (" KILLED ", "danger"), (f" {presence.latched}; back: {view.facts.command} unkill", "text"))
+        )
     if presence.error:
         rows += [message(line, "warn", f"error:{index}") for index, line in enumerate(wrap(presence.error, width - 2))]
     return rows
@@ -113,7 +122,8 @@ def _left_behind(view: ViewState, now_s: float, width: int) -> list[Row]:
         ]
     as_of = _as_of(view, now_s)
     caution = "the market moved on since" if view.facts.mode == "paper" else "the exchange may differ"
-    rows = [row("positions", (f" Last known positions ({len(history.positions)}) ", "title"), (f"{as_of}; {caution}", "stale"))]
+    known: list[Span] = [(f" Last known positions ({len(history.positions)})", "title")]
+    rows = _beside("positions", known, (f"{as_of}; {caution}", "stale"), width)
     if not history.positions:
         rows.append(message("   none", key="no-position"))
     stops = {order.intent.symbol for order in history.orders if order.intent.role.value == "stop"}
@@ -126,30 +136,18 @@ def _left_behind(view: ViewState, now_s: float, width: int) -> list[Row]:
             (f"  fees {usd(-item.fees_usd, sign=True)}", "stale"),
         ]
         if view.facts.mode == "paper":
-            spans.append(("  UNWATCHED: paper stops need the daemon", "warn"))
+            guard: Span = ("UNWATCHED: paper stops need the daemon", "warn")
         elif item.symbol in stops:
-            spans.append(("  protective order on record", "stale"))
+            guard = ("protective order on record", "stale")
         else:
-            spans.append(("  NO PROTECTIVE ORDER ON RECORD", "danger"))
-        rows.append(row(f"position:{item.symbol}", *spans))
+            guard = ("NO PROTECTIVE ORDER ON RECORD", "danger")
+        rows += _beside(f"position:{item.symbol}", spans, guard, width)
     if history.orders:
         rows.append(row("orders", (f" Orders on record ({len(history.orders)})", "title")))
     for order in history.orders[:10]:
         intent = order.intent
         px = intent.limit_px if intent.limit_px is not None else intent.trigger_px
-        rows.append(
-            row(
-                f"order:{intent.cloid}",
-                (f"   {intent.symbol:<6}", "strong"),
-                (
-                    f"{intent.role.value} {intent.side.value} {intent.size - order.filled} "
-                    f"{'at ' + _plain(px) if px is not None else 'at market'}  {order.state.value}",
-                    "stale",
-                ),
-            )
-        )
+        where = f"at {px:f}" if px is not None else "at market"
+        text = f"{intent.role.value} {intent.side.value} {intent.size - order.filled} {where}  {order.state.value}"
+        rows.append(row(f"order:{intent.cloid}", (f"   {intent.symbol:<6}", "strong"), (text, "stale")))
     return rows
-
-
-def _plain(value: Decimal) -> str:
-    return f"{value:f}"

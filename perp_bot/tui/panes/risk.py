@@ -53,13 +53,18 @@ def content(view: ViewState, now_s: float, width: int, height: int) -> PaneConte
     breached = sum(item.breached for item in limits)
     rows: list[Row] = []
     with_sentence = height >= 2 * len(limits)
+    figures_cells = max(len(_figures(item)) for item in limits)
     for item in limits:
-        rows += _limit(item, width, is_stale=glass.all_stale, with_sentence=with_sentence)
+        rows += _limit(item, width, figures_cells, is_stale=glass.all_stale, with_sentence=with_sentence)
     title = f"Risk ({breached} of {len(limits)} breached)" if breached else f"Risk ({len(limits)} limits)"
     return PaneContent(title, tuple(rows), title_style="bad" if breached else "title")
 
 
-def _limit(item: LimitState, width: int, *, is_stale: bool, with_sentence: bool) -> list[Row]:
+def _figures(item: LimitState) -> str:
+    return f"{amount(item.used, item.unit)} / {amount(item.limit, item.unit)}"
+
+
+def _limit(item: LimitState, width: int, figures_cells: int, *, is_stale: bool, with_sentence: bool) -> list[Row]:
     used = share(item)
     if is_stale:
         style = "stale"
@@ -68,9 +73,9 @@ def _limit(item: LimitState, width: int, *, is_stale: bool, with_sentence: bool)
     else:
         style = "warn" if used is not None and used >= 0.7 else "ok"
     verdict = "BREACHED" if item.breached else "-" if used is None else f"{max(0.0, used) * 100:.0f} %"
-    figures = f"{amount(item.used, item.unit)} / {amount(item.limit, item.unit)}"
+    figures = _figures(item)
     name = item.name.replace("_", " ")
-    bar_cells = max(4, min(24, width - NAME_CELLS - 22 - 12))
+    bar_cells = max(4, min(24, width - NAME_CELLS - figures_cells - 13))
     spans: list[Span] = [
         (" ", ""),
         (fit(name, NAME_CELLS), "stale" if is_stale else "text"),

@@ -14,7 +14,7 @@ ROOMY_LINES = 7  # of a coin, fast signals included
 
 
 def gauge(value: float | None, low: float, high: float, marks: tuple[float, ...], cells: int) -> str:
-    """Return a scale of `cells` cells from `low` to `high`: `|` at each mark, `●` at the value, `◂` `▸` beyond an end."""
+    """Return a scale from `low` to `high`: bars at the marks, a dot at the value, an arrow when it is beyond an end."""
     if value is None or not math.isfinite(value):
         return "╌" * cells
     line = ["─"] * cells
@@ -84,11 +84,11 @@ def verdict(item: SignalState) -> tuple[str, str]:
         return f"WARM-UP {item.bars}/{item.warmup_bars} bars: no entry before", "warn"
     if item.action is None:
         return "not evaluated yet", "muted"
-    words = f"{item.action.upper()}: {item.reason or 'no reason given'}"
+    reason = item.reason or "no reason given"
     if item.blocked_by:
-        words += f"  BLOCKED BY {'; '.join(item.blocked_by)}"
-        return words, "warn"
-    return words, {"enter": "ok", "exit": "accent", "blocked": "warn"}.get(item.action, "text")
+        return f"BLOCKED BY {'; '.join(item.blocked_by)}  (wanted: {reason})", "warn"
+    styles = {"enter": "ok", "exit": "accent", "blocked": "warn"}
+    return f"{item.action.upper()}: {reason}", styles.get(item.action, "text")
 
 
 def _conditions(item: SignalState, glass: Lens) -> list[Span]:
@@ -130,8 +130,11 @@ def _roomy(
             f"{key}:name",
             (f" {item.symbol}", "strong"),
             (f" {item.timeframe} {item.strategy}", _tone("accent", glass)),
-            (f"  candle to {formats.clock(item.close_ms, utc=utc)} {_candle_age(item, as_of_ms)}", _tone("muted", glass)),
-            (f"  {item.bars} bars", "muted"),
+            (
+                f"  candle to {formats.clock(item.close_ms, utc=utc)} {_candle_age(item, as_of_ms)}",
+                _tone("muted", glass),
+            ),
+            (f"  {item.bars:,} bars" if width >= 68 else "", "muted"),
         ),
         row(
             f"{key}:z",

@@ -29,7 +29,7 @@ class HistorySource:
         self._source = source
         self._put = put
         self._wake = threading.Event()
-        self._is_stopping = False
+        self._stopping = threading.Event()
         self._force = False
         self._thread = threading.Thread(target=self._run, name="tui-history", daemon=True)
 
@@ -44,13 +44,13 @@ class HistorySource:
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """End the thread and close the connection."""
-        self._is_stopping = True
+        self._stopping.set()
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while not self._is_stopping:
+        while not self._stopping.is_set():
             try:
                 self._follow()
             except (PerpBotError, OSError) as error:
@@ -61,12 +61,12 @@ class HistorySource:
                 self._pause(RETRY_S)
 
     def _follow(self) -> None:
-        from perp_bot.data.db.reader import Reader  # noqa: PLC0415 - not on the way to the first frame
+        from perp_bot.data.db.reader import Reader
 
         reader = Reader(self._db)
         try:
             seen: int | None = None
-            while not self._is_stopping:
+            while not self._stopping.is_set():
                 version = reader.data_version()
                 if version != seen or self._force:
                     self._force = False

@@ -26,17 +26,17 @@ def render(line: LogLine, *, utc: bool = True) -> Row:
     key = str(line.number)
     text = line.raw.decode("utf-8", "replace")
     if line.is_marker:
-        return row(key, (f"--- {text} ---", "warn"))
+        return row(key, (f" --- {text} ---", "warn"))
     tail = f" [+{line.cut_bytes:,} bytes cut]" if line.cut_bytes else ""
     found = _record(line.raw) if not line.cut_bytes else None
     if found is None:
-        return row(key, (text, "text"), (tail, "warn"))
+        return row(key, (" ", ""), (text, "text"), (tail, "warn"))
     level = str(found.get("level", "")).upper()
     extras = " ".join(f"{name}={_value(value)}" for name, value in found.items() if name not in _KNOWN)
     style = _STYLES.get(level, "text")
     return row(
         key,
-        (_time(found.get("ts"), utc=utc) + " ", "muted"),
+        (f" {_time(found.get('ts'), utc=utc)} ", "muted"),
         (f"{level[:8]:<8} ", style),
         (f"{found.get('logger', '')}  ", "muted"),
         (str(found.get("msg", "")), style if level in ("ERROR", "CRITICAL", "WARNING") else "text"),

@@ -6,7 +6,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from perp_bot.core.clock import monotonic_s
@@ -28,7 +28,7 @@ class LogRequest:
 
     height: int
     top: int | None = None
-    wanted: LogFilter = LogFilter()
+    wanted: LogFilter = field(default_factory=LogFilter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class LogSource:
         self._utc = utc
         self._request = LogRequest(height=1)
         self._wake = threading.Event()
-        self._is_stopping = False
+        self._stopping = threading.Event()
         self._warnings = 0
         self._errors = 0
         self._thread = threading.Thread(target=self._run, name="tui-log", daemon=True)
@@ -111,7 +111,7 @@ class LogSource:
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """End the thread and close the files."""
-        self._is_stopping = True
+        self._stopping.set()
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
@@ -121,7 +121,7 @@ class LogSource:
         last: LogPage | None = None
         is_first = True
         filter_of: LogFilter | None = None
-        while not self._is_stopping:
+        while not self._stopping.is_set():
             trouble = ""
             before = self._tail.end
             try:

@@ -86,7 +86,7 @@ class PresenceSource:
         self._paths = paths
         self._put = put
         self._wake = threading.Event()
-        self._is_stopping = False
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tui-presence", daemon=True)
 
     def start(self) -> None:
@@ -99,13 +99,13 @@ class PresenceSource:
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """End the thread."""
-        self._is_stopping = True
+        self._stopping.set()
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while not self._is_stopping:
+        while not self._stopping.is_set():
             self._put(read_presence(self._paths))
             self._wake.wait(INTERVAL_S)
             self._wake.clear()

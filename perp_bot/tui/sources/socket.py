@@ -82,7 +82,8 @@ class SocketSource:
         self._guard = threading.Lock()
         self._outbox: deque[bytes] = deque()
         self._next_id = 100  # below: hello and subscribe
-        self._is_stopping = False
+        self._stopping = threading.Event()
+        self._rest = b""
         self._drop = False
         self._is_open = False
         self._states = msgspec.json.Decoder(StateSnapshot)
@@ -95,7 +96,7 @@ class SocketSource:
 
     def stop(self, timeout_s: float = 2.0) -> None:
         """End the thread and close the connection."""
-        self._is_stopping = True
+        self._stopping.set()
         self._wake()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
@@ -129,18 +130,20 @@ class SocketSource:
 
     def _run(self) -> None:
         attempt = 0
-        while not self._is_stopping:
+        while not self._stopping.is_set():
             self._put(LinkChanged(Link.CONNECTING, monotonic_s()))
             was_open_s = None
             try:
-                connection = self._connect()
-                with connection:
-                    self._greet(connection)
-                    was_open_s = monotonic_s()
-                    self._converse(connection)
+                with self._connect() as connection:
+                    try:
+                        self._greet(connection)
+                        was_open_s = monotonic_s()
+                        self._converse(connection)
+                    except OSError as error:
+                        raise _Ended(Link.CLOSED, f"connection lost: {error.strerror or error}") from error
             except _Ended as ended:
                 self._close_outbox()
-                if self._is_stopping:
+                if self._stopping.is_set():
                     return
                 if was_open_s is not None and monotonic_s() - was_open_s > BACKOFF_S[-1]:
                     attempt = 0
@@ -164,26 +167,29 @@ class SocketSource:
 
     def _greet(self, connection: socket.socket) -> None:
         """Check the protocol and subscribe before anything is shown as open."""
-        hello = {"id": 1, "cmd": "hello", "args": {}}
-        connection.setblocking(True)
-        connection.settimeout(HELLO_TIMEOUT_S)
+        connection.sendall(b'{"id":1,"cmd":"hello","args":{}}\n')  # a fresh socket's buffer takes it at once
+        deadline_s = monotonic_s() + HELLO_TIMEOUT_S
         buffer = b""
-        try:
-            connection.sendall(msgspec.json.encode(hello) + b"\n")
-            while b"\n" not in buffer:
-                chunk = connection.recv(65536)
-                if not chunk:
-                    raise _Ended(Link.CLOSED, "the daemon closed the connection at hello")
-                buffer += chunk
-                if len(buffer) > MAX_BUFFER_BYTES:
-                    raise _Ended(Link.CLOSED, "the daemon's hello has no end")
-        except TimeoutError:
-            raise _Ended(Link.CLOSED, f"connected, but no hello in {HELLO_TIMEOUT_S:.0f} s") from None
-        except OSError as error:
-            raise _Ended(Link.CLOSED, f"connection lost at hello: {error.strerror}") from error
+        while b"\n" not in buffer:
+            left_s = deadline_s - monotonic_s()
+            if left_s <= 0:
+                raise _Ended(Link.CLOSED, f"connected, but no hello in {HELLO_TIMEOUT_S:.0f} s")
+            watched: list[Any] = [connection, self._wake_read]
+            readable, _, _ = select.select(watched, [], [], left_s)
+            if self._wake_read in readable:
+                self._empty_pipe()
+                if self._stopping.is_set():
+                    raise _Ended(Link.CLOSED, "viewer stopped")
+            if connection not in readable:
+                continue
+            chunk = connection.recv(65536)
+            if not chunk:
+                raise _Ended(Link.CLOSED, "the daemon closed the connection at hello")
+            buffer += chunk
+            if len(buffer) > MAX_BUFFER_BYTES:
+                raise _Ended(Link.CLOSED, "the daemon's hello has no end")
         line, self._rest = buffer.split(b"\n", 1)
         self._check_hello(line)
-        connection.setblocking(False)
         subscribe = {"id": 2, "cmd": "subscribe", "args": {"interval_s": self._interval_s}}
         with self._guard:
             self._outbox.clear()
@@ -209,17 +215,18 @@ class SocketSource:
         pending = b""
         buffer = bytearray(self._rest)
         self._handle_lines(buffer)
-        while not self._is_stopping:
+        while not self._stopping.is_set():
             if not pending:
                 pending = self._take_outbox()
-            writers = [connection] if pending else []
-            readable, writable, _ = select.select([connection, self._wake_read], writers, [])
+            writers: list[Any] = [connection] if pending else []
+            watched: list[Any] = [connection, self._wake_read]
+            readable, writable, _ = select.select(watched, writers, [])
             if self._wake_read in readable:
                 self._empty_pipe()
                 if self._drop:
                     self._drop = False
                     raise _Ended(Link.CLOSED, "dropped to resync")
-            try:
+            with contextlib.suppress(BlockingIOError):
                 if connection in writable:
                     pending = pending[connection.send(pending) :]
                 if connection in readable:
@@ -228,10 +235,6 @@ class SocketSource:
                         raise _Ended(Link.CLOSED, "the daemon closed the connection")
                     buffer += chunk
                     self._handle_lines(buffer)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise _Ended(Link.CLOSED, f"connection lost: {error.strerror or error}") from error
             if len(buffer) > MAX_BUFFER_BYTES:
                 raise _Ended(Link.CLOSED, "the daemon sent a line without an end")
         raise _Ended(Link.CLOSED, "viewer stopped")

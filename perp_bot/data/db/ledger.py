@@ -1,0 +1,40 @@
+"""What fills and funding of one source add up to in the database, kept up to date by reading only what is new."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from perp_bot.core.types import OrderSide
+from perp_bot.data.db.reader import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSums:
+    """Counts and the change of cash since the account began, USD."""
+
+    fills: int
+    payments: int
+    cash_change_usd: Decimal
+
+
+class LedgerReader(Reader):
+    """Reads sums; fills are never changed once written, so each is read once."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._seq = 0
+        self._fills = 0
+        self._fill_cash = Decimal(0)
+
+    def ledger_sums(self, source: str) -> LedgerSums:
+        """Return the sums of everything committed so far."""
+        for seq, side, px, size, fee in self._rows(
+            "SELECT seq, side, px, size, fee_usd FROM fills WHERE source=? AND seq>? ORDER BY seq", (source, self._seq)
+        ):
+            self._seq = seq
+            self._fills += 1
+            self._fill_cash -= OrderSide(side).sign * Decimal(size) * Decimal(px) + Decimal(fee)
+        paid = self._rows("SELECT usd FROM funding_payments WHERE source=? AND usd IS NOT NULL", (source,))
+        return LedgerSums(self._fills, len(paid), self._fill_cash + sum((Decimal(usd) for (usd,) in paid), Decimal(0)))

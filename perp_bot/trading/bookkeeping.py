@@ -1,0 +1,197 @@
+"""What the executor reports, booked: orders, fills, positions, trades, risk, funding. One place changes the books."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+
+from perp_bot.core.money import usd
+from perp_bot.core.timeframes import day_of, iso
+from perp_bot.core.types import ClosedTrade, FundingRate, OrderRole, OrderState, Position
+from perp_bot.data.db.rows import (
+    FillRow,
+    FundingDueRow,
+    FundingPaidRow,
+    OrderRow,
+    PositionRow,
+    Row,
+    StateRow,
+    TradeRow,
+)
+from perp_bot.decision.exits import TIMEOUT
+from perp_bot.execution import funding
+from perp_bot.execution.executor import OrderEvent, OrderFilled
+from perp_bot.risk.limits import weekly_nets
+from perp_bot.risk.state import Transition
+from perp_bot.trading.desk import ACCOUNTING_TOLERANCE_USD, SOURCE, Desk, position_text
+from perp_bot.trading.journal import Journal
+from perp_bot.trading.notes import Notes
+
+LOG = logging.getLogger(__name__)
+
+NoteCash = Callable[[int, int, Decimal], None]
+
+
+class Bookkeeper:
+    """Apply executor events and funding to the desk, and write down every change in one transaction each."""
+
+    def __init__(self, desk: Desk, journal: Journal, notes: Notes, note_cash: NoteCash) -> None:
+        """`note_cash` hears (fills, payments, cash) after every change, for the audit against the database."""
+        self._desk = desk
+        self._journal = journal
+        self._notes = notes
+        self._note_cash = note_cash
+        self._tell_cash()
+
+    def _tell_cash(self) -> None:
+        fills, payments = self._desk.account.booked
+        self._note_cash(fills, payments, self._desk.account.cash_usd)
+
+    # ------------------------------------------------------------ orders and fills
+
+    def settle(self, now_ms: int) -> int:
+        """Book everything the executor has to report; return how many events there were."""
+        events = self._desk.executor.drain()
+        for event in events:
+            self._book(event, now_ms)
+        return len(events)
+
+    def _book(self, event: OrderEvent, now_ms: int) -> None:
+        order = event.order
+        if not isinstance(event, OrderFilled):
+            self._journal.put(OrderRow(order))
+            if order.state is OrderState.REJECTED:
+                text = f"{order.intent.role} {order.intent.side} {order.intent.size} {order.intent.symbol} rejected: {order.note}"
+                self._notes.say("REJECTED", text, now_ms, order.intent.symbol, level=logging.WARNING)
+            elif order.state is OrderState.CANCELLED and order.intent.role is not OrderRole.STOP:
+                text = f"{order.intent.role} {order.intent.side} {order.intent.symbol} cancelled: {order.note}"
+                self._notes.say("CANCELLED", text, now_ms, order.intent.symbol)
+            return
+        fill = event.fill
+        was = self._desk.account.position(fill.symbol)
+        change = self._desk.account.apply_fill(fill, order.intent)
+        if not change.is_new:
+            self._journal.put(OrderRow(order))
+            return
+        rows: list[Row] = [OrderRow(order), FillRow(fill), PositionRow(SOURCE, fill.symbol, change.position)]
+        if was is None and change.position is not None:
+            self._desk.totals.entries += 1
+            self._tell_open(change.position, str(fill.liquidity), fill.venue_ms)
+        if change.closed_trade is not None:
+            self._desk.totals.exits += 1
+            rows += self._close(change.closed_trade, now_ms)
+        rows.append(StateRow("totals", self._desk.totals.to_json(), now_ms))
+        self._tell_cash()
+        self._journal.put(*rows)
+
+    def _tell_open(self, position: Position, liquidity: str, at_ms: int) -> None:
+        stop = "no stop" if position.stop_px is None else f"stop {position.stop_px:.8g}"
+        self._notes.say("OPEN", f"{position_text(position)} ({liquidity}), {stop}", at_ms, position.symbol)
+
+    def _close(self, trade: ClosedTrade, now_ms: int) -> list[Row]:
+        desk = self._desk
+        text = (
+            f"{trade.side.upper()} {trade.size} {trade.symbol} closed @ {trade.exit_px:.8g} ({trade.exit_reason}): "
+            f"net {usd(trade.net_usd, sign=True)} USD (gross {usd(trade.gross_usd, sign=True)}, fees "
+            f"{usd(trade.fees_usd)}, funding {usd(trade.funding_usd, sign=True)})"
+        )
+        kind = "STOP" if trade.stopped else "TIMEOUT" if trade.exit_reason == TIMEOUT else "CLOSE"
+        self._notes.say(kind, text, trade.closed_ms, trade.symbol)
+        self.take(desk.risk.on_trade_closed(trade, desk.config.risk), now_ms)
+        for week, net in weekly_nets([trade]).items():
+            desk.week_nets[week] = desk.week_nets.get(week, 0.0) + net
+        return [TradeRow(trade), self.risk_row(now_ms)]
+
+    # ------------------------------------------------------------ funding
+
+    def note_hours(self, now_ms: int) -> list[tuple[str, int]]:
+        """Note the funding that the hours up to `now_ms` made due; return (symbol, hour) whose rates to ask for."""
+        desk = self._desk
+        if desk.next_hour_ms is None:
+            desk.next_hour_ms = now_ms - now_ms % 3_600_000 + 3_600_000
+            return []
+        asked: list[tuple[str, int]] = []
+        for hour_ms in funding.whole_hours(desk.next_hour_ms - 3_600_000, now_ms):
+            desk.next_hour_ms = hour_ms + 3_600_000
+            for position in desk.account.positions:
+                context = desk.market.context(position.symbol)
+                if context is None:
+                    continue  # no oracle price at all: recovery asks for it once the market is there
+                due = funding.funding_due(position, hour_ms, context.oracle_px)
+                if due is not None and (due.symbol, hour_ms) not in desk.funding_due:
+                    self.owe(due)
+                    asked.append((due.symbol, hour_ms))
+        return asked
+
+    def owe(self, due: funding.FundingDue) -> None:
+        """Write down that an hour's funding is due; it is paid when its rate arrives."""
+        self._desk.funding_due[(due.symbol, due.hour_ms)] = due
+        self._journal.put(
+            FundingDueRow(due.symbol, due.hour_ms, str(due.signed_size), str(due.oracle_px), due.strategy, due.source)
+        )
+
+    def pay(self, rate: FundingRate, now_ms: int) -> None:
+        """Book the funding of an hour whose rate arrived; nothing when nothing is due."""
+        desk = self._desk
+        due = desk.funding_due.pop((rate.symbol, rate.hour_ms), None)
+        if due is None:
+            return
+        payment = funding.funding_payment(due, rate.rate)
+        change = desk.account.apply_funding(payment)
+        if not change.is_new:
+            return
+        rows: list[Row] = [FundingPaidRow(payment), PositionRow(SOURCE, rate.symbol, change.position)]
+        if change.closed_trade is not None:
+            self._correct_day(change.closed_trade, float(payment.usd))
+            rows += [TradeRow(change.closed_trade), self.risk_row(now_ms)]
+        text = f"{rate.symbol} {iso(rate.hour_ms)}: {usd(payment.usd, sign=True)} USD at {rate.rate:.7%} on {due.signed_size}"
+        self._tell_cash()
+        self._journal.put(*rows)
+        self._notes.say("FUNDING", text, now_ms, rate.symbol)
+
+    def _correct_day(self, trade: ClosedTrade, payment_usd: float) -> None:
+        desk = self._desk
+        if desk.risk.day_start_ms == day_of(trade.closed_ms):
+            net = desk.risk.day_realized_net_usd + payment_usd
+            desk.risk = replace(desk.risk, day_realized_net_usd=net)
+        for week in weekly_nets([trade]):
+            desk.week_nets[week] = desk.week_nets.get(week, 0.0) + payment_usd
+
+    # ------------------------------------------------------------ risk and identities
+
+    def take(self, transition: Transition, now_ms: int) -> bool:
+        """Adopt a new risk state and tell what changed; return whether it did."""
+        changed = transition.state != self._desk.risk
+        self._desk.risk = transition.state
+        for text in transition.notes:
+            kind = "HALTED" if "paused" in text else "RISK"
+            self._notes.say(kind, text, now_ms, level=logging.WARNING if kind == "HALTED" else logging.INFO)
+        return changed
+
+    def risk_row(self, now_ms: int) -> StateRow:
+        """Return the row that stores the risk state."""
+        return StateRow("risk", self._desk.risk.to_json(), now_ms)
+
+    def check(self, now_ms: int) -> None:
+        """Check I11 at the newest marks; a gap of a cent or more stops entries and says so."""
+        desk = self._desk
+        gap = desk.account.check(desk.market.marks())
+        self.note_gap(gap, "cash and positions against start, realized, unrealized, fees and funding", now_ms)
+
+    def take_audit(self, gap: Decimal, now_ms: int) -> None:
+        """Take the gap that the audit measured between the account and the database."""
+        if gap > 0:
+            self.note_gap(gap, "the account against what its rows in the database sum to", now_ms)
+
+    def note_gap(self, gap: Decimal, what: str, now_ms: int) -> None:
+        """Take a measured accounting gap in USD."""
+        desk = self._desk
+        desk.accounting_error_usd = gap
+        if desk.accounting_error_usd > desk.accounting_error_max_usd:
+            desk.accounting_error_max_usd = desk.accounting_error_usd
+        if desk.accounting_error_usd < ACCOUNTING_TOLERANCE_USD or desk.accounting_trouble is not None:
+            return
+        desk.accounting_trouble = f"the books are {desk.accounting_error_usd:.2f} USD apart: {what}"
+        self._notes.say("HALTED", desk.accounting_trouble, now_ms, level=logging.ERROR)

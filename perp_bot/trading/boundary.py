@@ -1,0 +1,197 @@
+"""A closed boundary, decided: views from closed candles, the one decision path, journal first, then orders."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from perp_bot.core.clock import monotonic_s, wall_ms
+from perp_bot.core.events import BoundaryClosed, CloseStatus, SeriesClose
+from perp_bot.core.types import Action, Candle, GateReason, OrderIntent, OrderRole
+from perp_bot.data.db.rows import DecisionRow, EquityRow, OrderRow, StateRow
+from perp_bot.decision import delay
+from perp_bot.decision.path import Boundary, BoundaryDecision, Decided, SymbolInput, decide_boundary, decision_id_of
+from perp_bot.decision.view import build_view, columns_of, params_from
+from perp_bot.execution import orders
+from perp_bot.indicators.warmup import decision_window
+from perp_bot.risk import kill_switch
+from perp_bot.strategies.protocol import MarketView
+from perp_bot.trading.bookkeeping import Bookkeeper
+from perp_bot.trading.desk import SOURCE, Desk
+from perp_bot.trading.history import SeriesHistory
+from perp_bot.trading.journal import Journal
+
+LOG = logging.getLogger(__name__)
+
+StoredCandles = Callable[[str, str, int], list[Candle]]  # (symbol, timeframe, newest n), oldest first
+
+
+class BoundaryDesk:
+    """Decides boundaries of the primary timeframe."""
+
+    def __init__(self, desk: Desk, journal: Journal, books: Bookkeeper, stored: StoredCandles) -> None:
+        self._desk = desk
+        self._journal = journal
+        self._books = books
+        self._stored = stored
+        self._params = params_from(desk.config.signals)
+        self.window = decision_window(self._params)
+
+    def close(self, event: BoundaryClosed, now_ms: int) -> bool:
+        """Take a boundary; return whether anything was decided on it."""
+        desk = self._desk
+        started_s = monotonic_s()
+        if event.timeframe != desk.config.data.primary_timeframe:
+            return False
+        provisional = {item.symbol: self._take(item, event.close_ms) for item in event.series}
+        inputs = [self._input(item, event, provisional[item.symbol]) for item in event.series]
+        todo = tuple(item for item in inputs if not self._is_decided(item.symbol, event))
+        if not todo:
+            return False
+        boundary = self._boundary(event, todo, now_ms)
+        decision = decide_boundary(desk.config, desk.strategy, boundary)
+        self._carry_out(boundary, decision, now_ms, started_s)
+        equity = desk.account.equity(desk.market.marks())
+        unrealized = desk.account.unrealized_usd(desk.market.marks())
+        if equity is not None and unrealized is not None:
+            self._journal.put(
+                EquityRow(SOURCE, event.close_ms, float(equity), str(desk.account.cash_usd), float(unrealized))
+            )
+        desk.overflow = None  # every series was just confirmed by REST
+        return True
+
+    # ------------------------------------------------------------ candles
+
+    def _take(self, item: SeriesClose, close_ms: int) -> Candle | None:
+        """Add confirmed candles to the history; return the provisional one, which never enters it."""
+        desk = self._desk
+        desk.totals.candles_processed += len(item.candles)
+        history = desk.histories.setdefault(item.symbol, SeriesHistory(item.symbol, self._timeframe, self.window + 64))
+        final = list(item.candles)
+        provisional = None
+        if item.status is CloseStatus.PROVISIONAL and final:
+            provisional = final.pop()
+        gaps = history.gaps
+        history.extend(final)
+        if history.gaps > gaps or len(history) < self.window:
+            self._repair(history)
+        if history.gaps > gaps:
+            LOG.warning("%s %s: a gap in the closes was repaired from the store", item.symbol, self._timeframe)
+        return provisional if provisional is not None and provisional.close_ms == close_ms else None
+
+    def _repair(self, history: SeriesHistory) -> None:
+        """Fill the history from the store, which REST completes."""
+        last = history.last
+        stored = self._stored(history.symbol, self._timeframe, self.window + 64)
+        if not stored or (last is not None and stored[-1].open_ms < last.open_ms):
+            stored = [*stored, *history.until(2**62)]
+        fresh = SeriesHistory(history.symbol, self._timeframe, self.window + 64)
+        fresh.extend(sorted({candle.open_ms: candle for candle in stored}.values(), key=lambda c: c.open_ms))
+        if len(fresh) >= len(history):
+            self._desk.histories[history.symbol] = fresh
+
+    @property
+    def _timeframe(self) -> str:
+        return self._desk.config.data.primary_timeframe
+
+    # ------------------------------------------------------------ inputs
+
+    def _is_decided(self, symbol: str, event: BoundaryClosed) -> bool:
+        identity = decision_id_of(self._desk.strategy.name, symbol, event.timeframe, event.close_ms)
+        return identity in self._desk.decided_ids
+
+    def _input(self, item: SeriesClose, event: BoundaryClosed, provisional: Candle | None) -> SymbolInput:
+        desk = self._desk
+        view, missing = self._view(item, event.close_ms, provisional)
+        return SymbolInput(
+            symbol=item.symbol,
+            view=view,
+            instrument=desk.instruments().get(item.symbol),
+            book=desk.market.book(item.symbol),
+            position=desk.account.position(item.symbol),
+            live_entry=desk.live_entry(item.symbol),
+            live_exit=desk.is_exiting(item.symbol),
+            missing=missing,
+        )
+
+    def _view(self, item: SeriesClose, close_ms: int, provisional: Candle | None) -> tuple[MarketView | None, str]:
+        desk = self._desk
+        candles = desk.histories[item.symbol].until(close_ms)
+        if provisional is not None:
+            candles = (*candles, provisional)
+        if not candles or candles[-1].close_ms != close_ms:
+            return None, item.note or "the venue gave no row for this close"
+        view = build_view(
+            candles[-1],
+            columns_of(candles[-self.window :]),
+            self._params,
+            regime=desk.regime,
+            position=desk.account.position(item.symbol),
+            provisional=provisional is not None,
+        )
+        return view, ""
+
+    def _boundary(self, event: BoundaryClosed, todo: tuple[SymbolInput, ...], now_ms: int) -> Boundary:
+        desk = self._desk
+        return Boundary(
+            timeframe=event.timeframe,
+            close_ms=event.close_ms,
+            now_ms=now_ms,
+            source=SOURCE,
+            regime=desk.regime,
+            symbols=todo,
+            risk=desk.risk_view(event.close_ms),
+            blocks=desk.blocks(),
+            pending=desk.pending,
+            book_max_age_ms=desk.book_max_age_ms,
+        )
+
+    # ------------------------------------------------------------ outcome
+
+    def _carry_out(self, boundary: Boundary, decision: BoundaryDecision, now_ms: int, started_s: float) -> None:
+        desk = self._desk
+        for cloid in decision.cancel_cloids:
+            desk.executor.cancel(cloid, now_ms, "conditions no longer hold")
+        if decision.pending != desk.pending:
+            desk.pending = decision.pending
+            self._journal.put(StateRow("pending", delay.pending_to_json(decision.pending), now_ms))
+        for item in decision.decided:
+            self._note(item)
+            if item.intent is None:
+                self._journal.put(self._row(item, started_s))
+            else:
+                self._send(boundary, item, item.intent, now_ms, started_s)
+            self._books.settle(now_ms)
+
+    def _note(self, item: Decided) -> None:
+        desk = self._desk
+        desk.decided_ids.append(item.record.decision_id)
+        desk.last_decisions[item.record.symbol] = item.record
+        desk.totals.decisions += 1
+
+    def _send(self, boundary: Boundary, item: Decided, intent: OrderIntent, now_ms: int, started_s: float) -> None:
+        """Commit the intent with its decision, look at the latch, then hand it to the executor."""
+        desk = self._desk
+        order = orders.new_order(intent)
+        if not self._journal.commit_order(order, self._row(item, started_s)):
+            self._journal.put(self._row(self._blocked(boundary, item), started_s))
+            return
+        if intent.role is OrderRole.ENTRY and kill_switch.is_latched(desk.kill_latch):
+            self._journal.put(OrderRow(orders.cancelled(order, now_ms, "killed before it was sent")))
+            return
+        desk.executor.submit(intent, now_ms)
+
+    def _blocked(self, boundary: Boundary, item: Decided) -> Decided:
+        """Return the row of an entry whose intent could not be written: decided again, with that as a reason."""
+        trouble = self._journal.trouble or "the intent could not be committed in time"
+        reasons = (*boundary.blocks.degraded, GateReason("store", trouble))
+        symbols = tuple(entry for entry in boundary.symbols if entry.symbol == item.record.symbol)
+        again = replace(boundary, symbols=symbols, blocks=replace(boundary.blocks, degraded=reasons))
+        blocked = decide_boundary(self._desk.config, self._desk.strategy, again).decided[0]
+        assert blocked.record.action is not Action.ENTER
+        self._desk.last_decisions[blocked.record.symbol] = blocked.record
+        return blocked
+
+    def _row(self, item: Decided, started_s: float) -> DecisionRow:
+        return DecisionRow(item.record, wall_ms(), None, (monotonic_s() - started_s) * 1000.0)

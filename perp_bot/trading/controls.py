@@ -1,0 +1,283 @@
+"""What an operator asks of the daemon, done by the loop: pause, resume, kill, close, flatten, cancel, unkill."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from perp_bot.core.errors import IpcError, StoreError
+from perp_bot.core.types import Order, OrderIntent, OrderRole, Position
+from perp_bot.data.db.rows import StateRow
+from perp_bot.decision.exits import exit_intent
+from perp_bot.execution import fills
+from perp_bot.ipc.control import ControlArgs, ControlRequest
+from perp_bot.ipc.protocol import TOKEN_TTL_S, ControlResult, Preview
+from perp_bot.ipc.tokens import TokenStore
+from perp_bot.risk import kill_switch
+from perp_bot.risk.manager import Pause
+from perp_bot.trading.bookkeeping import Bookkeeper
+from perp_bot.trading.desk import Desk
+from perp_bot.trading.journal import Journal
+from perp_bot.trading.notes import Notes
+
+SendExit = Callable[[OrderIntent, int], None]
+
+
+class Controls:
+    """Handles control requests on the loop's thread; every one is noted with who asked."""
+
+    def __init__(
+        self, desk: Desk, journal: Journal, notes: Notes, books: Bookkeeper, tokens: TokenStore, venue: str
+    ) -> None:
+        self._desk = desk
+        self._journal = journal
+        self._notes = notes
+        self._books = books
+        self._tokens = tokens
+        self._venue = venue
+        self.send_exit: SendExit | None = None  # the loop sets it
+
+    @property
+    def unkill_phrase(self) -> str:
+        """What must be typed to come back from a kill."""
+        return f"resume {self._venue}"
+
+    def handle(self, request: ControlRequest, now_ms: int) -> ControlResult:
+        """Do what is asked; IpcError when it is refused."""
+        args, who = request.args, request.peer.text
+        if request.cmd == "pause":
+            return self._pause(args, who, now_ms)
+        if request.cmd == "resume":
+            return self._resume(args, who, now_ms)
+        if request.cmd == "kill":
+            return self._kill(args)
+        if request.cmd == "prepare":
+            return self._prepare(args)
+        if request.cmd == "commit":
+            return self._commit(args, who, now_ms)
+        raise IpcError(f"the loop does not know {request.cmd!r}", code="unknown_command")
+
+    # ------------------------------------------------------------ pause and resume
+
+    def _pause(self, args: ControlArgs, who: str, now_ms: int) -> ControlResult:
+        pause = Pause(*self._scope(args), args.reason or "")
+        if any((item.scope, item.name) == (pause.scope, pause.name) for item in self._desk.pauses):
+            return ControlResult("already", f"{args.scope} is paused already")
+        self._set_pauses((*self._desk.pauses, pause), now_ms)
+        cancelled = self.cancel_entries(now_ms, "paused", pause)
+        text = f"{args.scope} paused by {who}{f': {args.reason}' if args.reason else ''}; {cancelled} entry orders cancelled"
+        self._notes.say("PAUSED", text, now_ms, args.symbol)
+        return ControlResult("done", f"{args.scope} paused: no new entries; stops and exits go on")
+
+    def _resume(self, args: ControlArgs, who: str, now_ms: int) -> ControlResult:
+        desk = self._desk
+        scope, name = self._scope(args)
+        kept = tuple(item for item in desk.pauses if scope != "all" and (item.scope, item.name) != (scope, name))
+        was_paused = len(kept) < len(desk.pauses)
+        risk_paused = scope == "all" and (desk.risk.session_paused or desk.risk.drawdown_paused)
+        if risk_paused:
+            equity = desk.equity_usd()
+            if equity is None:
+                raise IpcError("equity is not known (a mark is missing): cannot resume from a drawdown pause yet")
+            self._books.take(desk.risk.on_operator_resume(now_ms, equity), now_ms)
+            self._journal.put(self._books.risk_row(now_ms))
+        if not was_paused and not risk_paused:
+            text = f"{args.scope} is not paused"
+            return ControlResult("already", text + ("; a kill is latched: use unkill" if desk.killed else ""))
+        self._set_pauses(kept, now_ms)
+        self._notes.say("RESUMED", f"{args.scope} resumed by {who}", now_ms, args.symbol)
+        left = f"; still killed ({desk.killed})" if desk.killed else ""
+        return ControlResult("done", f"{args.scope} resumed{left}")
+
+    def _scope(self, args: ControlArgs) -> tuple[str, str | None]:
+        if args.symbol is not None:
+            if args.symbol not in self._desk.symbols:
+                raise IpcError(f"{args.symbol} is not traded here; traded: {', '.join(self._desk.symbols)}", "bad_args")
+            return "symbol", args.symbol
+        if args.strategy is not None:
+            self._check_strategy(args.strategy)
+            return "strategy", args.strategy
+        return "all", None
+
+    def _check_strategy(self, name: str) -> None:
+        if name != self._desk.strategy.name:
+            raise IpcError(f"no strategy {name!r} runs here; running: {self._desk.strategy.name}", "bad_args")
+
+    def _set_pauses(self, pauses: tuple[Pause, ...], now_ms: int) -> None:
+        self._desk.pauses = pauses
+        stored = [{"scope": item.scope, "name": item.name, "reason": item.reason} for item in pauses]
+        self._journal.put(StateRow("pauses", stored, now_ms))
+
+    # ------------------------------------------------------------ kill
+
+    def cancel_entries(self, now_ms: int, why: str, pause: Pause | None = None) -> int:
+        """Cancel entry orders (those a pause covers, or all) and forget entries that wait; return how many."""
+        desk = self._desk
+
+        def covered(symbol: str, strategy: str) -> bool:
+            return pause is None or pause.covers(symbol, strategy)
+
+        working = [o for o in desk.entries_working() if covered(o.intent.symbol, o.intent.strategy)]
+        for order in working:
+            desk.executor.cancel(order.intent.cloid, now_ms, why)
+        waiting = tuple(item for item in desk.pending if not covered(item.symbol, item.strategy))
+        if waiting != desk.pending:
+            desk.pending = waiting
+            self._journal.put(StateRow("pending", [], now_ms))
+        self._books.settle(now_ms)
+        return len(working)
+
+    def _kill(self, args: ControlArgs) -> ControlResult:
+        """The latch is on disk already (the socket thread put it there) and the pass has followed it."""
+        if not args.flatten:
+            return ControlResult(
+                "killed", f"killed: entries are blocked; stops stay. Come back with: {self.unkill_phrase}"
+            )
+        return ControlResult("killed", "killed; confirm to flatten", self._preview("flatten", args))
+
+    # ------------------------------------------------------------ prepare and commit
+
+    def _prepare(self, args: ControlArgs) -> ControlResult:
+        assert args.action is not None
+        if args.action == "unkill":
+            return self._prepare_unkill(args)
+        preview = self._preview(args.action, args)
+        if not preview.positions and not preview.orders:
+            return ControlResult("already", f"nothing to {args.action.replace('_', ' ')}: {preview.text}")
+        return ControlResult("done", preview.text, preview)
+
+    def _prepare_unkill(self, args: ControlArgs) -> ControlResult:
+        if self._desk.killed is None:
+            return ControlResult("already", "nothing is killed")
+        if args.phrase != self.unkill_phrase:
+            raise IpcError(f"coming back from a kill needs the phrase {self.unkill_phrase!r}", code="refused")
+        text = f"{self._desk.killed}. Entries will be allowed again on {self._venue}."
+        token = self._tokens.issue("unkill", "all", self._desk.killed)
+        preview = Preview("unkill", "all", token, TOKEN_TTL_S, (), (), text, self.unkill_phrase)
+        return ControlResult("done", text, preview)
+
+    def _preview(self, action: str, args: ControlArgs) -> Preview:
+        self._scope(args)
+        positions = () if action == "cancel_orders" else self._positions(args)
+        orders = self._orders(args)
+        rows = tuple(self._position_row(position) for position in positions)
+        order_rows = tuple(
+            {
+                "cloid": order.intent.cloid,
+                "symbol": order.intent.symbol,
+                "side": str(order.intent.side),
+                "size": float(order.remaining),
+                "role": str(order.intent.role),
+            }
+            for order in orders
+        )
+        closing = ", ".join(f"{p.side} {p.size} {p.symbol}" for p in positions) or "no position"
+        text = f"{action.replace('_', ' ')} {args.scope}: closes {closing}; cancels {len(orders)} entry orders"
+        if action == "cancel_orders":
+            text = f"cancels {len(orders)} entry orders of {args.scope}; protective stops stay"
+        token = self._tokens.issue(action, args.scope, _fingerprint(positions, orders))
+        return Preview(action, args.scope, token, TOKEN_TTL_S, rows, order_rows, text)
+
+    def _positions(self, args: ControlArgs) -> tuple[Position, ...]:
+        return tuple(
+            position
+            for position in self._desk.account.positions
+            if args.symbol in (None, position.symbol) and args.strategy in (None, position.strategy)
+        )
+
+    def _orders(self, args: ControlArgs) -> tuple[Order, ...]:
+        return tuple(
+            order
+            for order in self._desk.entries_working()
+            if args.symbol in (None, order.intent.symbol) and args.strategy in (None, order.intent.strategy)
+        )
+
+    def _position_row(self, position: Position) -> dict[str, Any]:
+        book = self._desk.market.book(position.symbol)
+        context = self._desk.market.context(position.symbol)
+        row: dict[str, Any] = {
+            "symbol": position.symbol,
+            "side": str(position.side),
+            "size": float(position.size),
+            "notional_usd": None,
+            "est_fee_usd": None,
+            "est_slippage_usd": None,
+        }
+        if context is None:
+            return row
+        mark = Decimal(repr(context.mark_px))
+        row["notional_usd"] = float(position.size * mark)
+        row["est_fee_usd"] = float(position.size * mark * Decimal(repr(self._desk.config.backtest.taker_fee_rate)))
+        if book is not None:
+            levels = book.bids if position.side.sign > 0 else book.asks
+            average = fills.average_px(fills.walk(levels, position.side.closing, position.size, None))
+            if average is not None:
+                row["est_slippage_usd"] = float((mark - average) * position.signed_size)
+        return row
+
+    def _commit(self, args: ControlArgs, who: str, now_ms: int) -> ControlResult:
+        assert args.token is not None
+        prepared = self._tokens.spend(args.token)
+        if prepared.action == "unkill":
+            return self._unkill(prepared.fingerprint, who, now_ms)
+        scope = _args_of(prepared.scope)
+        positions = () if prepared.action == "cancel_orders" else self._positions(scope)
+        orders = self._orders(scope)
+        if _fingerprint(positions, orders) != prepared.fingerprint:
+            raise IpcError("positions or orders have changed since the preview; prepare again", code="changed")
+        for order in orders:
+            self._desk.executor.cancel(order.intent.cloid, now_ms, f"{prepared.action} by operator")
+        self._books.settle(now_ms)
+        for position in positions:
+            self._close(position, prepared.action, now_ms)
+        self._notes.say("OPERATOR", f"{prepared.action} {prepared.scope} by {who}", now_ms, scope.symbol)
+        return self._outcome(prepared.action, scope, len(orders))
+
+    def _close(self, position: Position, action: str, now_ms: int) -> None:
+        assert self.send_exit is not None
+        if self._desk.is_exiting(position.symbol):
+            return
+        reason = f"operator_{action}"
+        decision_id = f"{position.strategy}:{position.symbol}:{reason}:{now_ms}"
+        self.send_exit(exit_intent(position, reason, now_ms, decision_id), now_ms)
+
+    def _outcome(self, action: str, scope: ControlArgs, cancelled: int) -> ControlResult:
+        if action == "cancel_orders":
+            return ControlResult("done", f"{cancelled} entry orders cancelled; protective stops stay")
+        left = self._positions(scope)
+        if not left:
+            return ControlResult("flat", f"{scope.scope} is flat; {cancelled} entry orders cancelled")
+        text = ", ".join(f"{p.side} {p.size} {p.symbol}" for p in left)
+        return ControlResult("partly_flat", f"closing orders are working, still open: {text}")
+
+    def _unkill(self, killed_text: str, who: str, now_ms: int) -> ControlResult:
+        if self._desk.killed != killed_text:
+            raise IpcError("the kill latch has changed since the preview; prepare again", code="changed")
+        try:
+            kill_switch.clear(self._desk.kill_latch)
+        except StoreError as error:
+            raise IpcError(str(error)) from error
+        self._desk.killed = None
+        self._journal.put(StateRow("kill", None, now_ms))
+        self._notes.say("UNKILLED", f"kill lifted by {who}", now_ms)
+        return ControlResult("done", "the kill is lifted; entries are allowed again" + self._what_else())
+
+    def _what_else(self) -> str:
+        pauses = "; ".join(pause.text for pause in self._desk.pauses)
+        return f", but {pauses}" if pauses else ""
+
+
+def _args_of(scope: str) -> ControlArgs:
+    kind, _, name = scope.partition(":")
+    if kind == "symbol":
+        return ControlArgs(symbol=name)
+    return ControlArgs(strategy=name) if kind == "strategy" else ControlArgs()
+
+
+def _fingerprint(positions: tuple[Position, ...], orders: tuple[Order, ...]) -> str:
+    """Return a digest of what a preview showed: sides and sizes of positions, cloids of entry orders."""
+    parts = [f"{p.symbol}:{p.side}:{p.size}" for p in positions]
+    parts += [order.intent.cloid for order in orders if order.intent.role is OrderRole.ENTRY]
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()

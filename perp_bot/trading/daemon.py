@@ -1,0 +1,406 @@
+"""The daemon: threads in a fixed start-up order, and the same order backwards at the end.
+
+Instance lock, log, store, venue, books (positions and orders), socket, downtime, history, market stream, signals,
+then decisions. Whatever fails on the way is said in one line and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from perp_bot.config.model import Config
+from perp_bot.config.paths import RuntimePaths
+from perp_bot.config.venues import BASE_URLS, base_url
+from perp_bot.core.clock import VenueClock, monotonic_s, wall_ms
+from perp_bot.core.errors import EXIT_FAILURE, EXIT_OK, HaltedByRisk, PerpBotError, StoreError
+from perp_bot.core.timeframes import iso
+from perp_bot.core.types import Candle
+from perp_bot.data.answers import VenueStatus
+from perp_bot.data.db.reader import Reader
+from perp_bot.data.db.rows import StateRow
+from perp_bot.data.db.writer import Writer
+from perp_bot.data.limiter import RequestClass
+from perp_bot.data.market import MarketData
+from perp_bot.indicators import compiled
+from perp_bot.ipc.protocol import Hello
+from perp_bot.ipc.server import IpcServer
+from perp_bot.ipc.state import PROTOCOL_VERSION
+from perp_bot.ipc.tokens import TokenStore
+from perp_bot.ops.instance_lock import InstanceLock
+from perp_bot.ops.logging import configure
+from perp_bot.ops.run_record import RunRecord, write_run_record
+from perp_bot.risk.limits import losing_weeks
+from perp_bot.strategies import registry
+from perp_bot.strategies.protocol import Strategy
+from perp_bot.trading import recovery
+from perp_bot.trading.auditor import Auditor
+from perp_bot.trading.bookkeeping import Bookkeeper
+from perp_bot.trading.boundary import BoundaryDesk
+from perp_bot.trading.controls import Controls
+from perp_bot.trading.desk import Desk
+from perp_bot.trading.history import SeriesHistory
+from perp_bot.trading.journal import Journal
+from perp_bot.trading.loop import Hooks, TradingLoop
+from perp_bot.trading.notes import Notes
+from perp_bot.trading.queue import EventQueue
+from perp_bot.trading.snapshot import RunFacts, SnapshotBuilder, Sources
+from perp_bot.version import VERSION
+
+if TYPE_CHECKING:
+    from perp_bot.ops.alerts import Alerts
+    from perp_bot.signals.service import SignalService
+
+LOG = logging.getLogger(__name__)
+
+SWITCH_INTERVAL_S = 0.0005  # busy socket threads give way sooner: the loop's worst wake-up falls from 5 to 1 ms
+BOOK_MAX_AGE_MS = 15_000
+BOOK_CADENCE_WALL_S = 0.5  # a fast practice venue publishes a few books a wall second
+HEARTBEAT_TEXT_S = 1800.0
+
+
+def run(config: Config, *, force: bool) -> int:
+    """Run until SIGTERM or SIGINT and return the exit code.
+
+    Raises:
+        PerpBotError: when it cannot start; one line that says why and what to do.
+    """
+    return Daemon(config, force=force).run()
+
+
+class Daemon:
+    """Owns every thread of the process."""
+
+    def __init__(self, config: Config, *, force: bool) -> None:
+        self._config = config
+        self._force = force
+        self._paths = RuntimePaths(config.data.db_path)
+        self._boot_id = uuid.uuid4().hex
+        self._clock = VenueClock()
+        self._queue = EventQueue()
+        self._started_ms = wall_ms()
+        self._stop_signal: str | None = None
+        self._loop: TradingLoop | None = None
+        self._signals: SignalService | None = None
+        self._alerts: Alerts | None = None
+        self._asked_to_stop = threading.Event()
+
+    def run(self) -> int:
+        """Start, trade, stop; the run record says how it ended."""
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        self._paths.directory.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            stack.enter_context(InstanceLock(self._paths.lock))
+            logs = configure(self._paths.log, secrets=self._config.secrets.values(), human_stream=sys.stdout)
+            stack.callback(logs.stop)
+            self._catch_signals(stack)
+            self._record(None, None)
+            try:
+                self._trade(stack)
+            except PerpBotError as error:
+                LOG.error("%s", error)
+                self._record(error.exit_code, str(error))
+                raise
+            except BaseException as error:
+                LOG.exception("the daemon fails")
+                self._record(EXIT_FAILURE, f"{type(error).__name__}: {error}")
+                raise
+            self._record(EXIT_OK, self._stop_signal or "asked to stop")
+            LOG.info("stopped", extra={"event": "STOPPED"})
+        return EXIT_OK
+
+    # ------------------------------------------------------------ start-up, in order
+
+    def _trade(self, stack: ExitStack) -> None:
+        config, paths = self._config, self._paths
+        compiled.warm()
+        writer = Writer(paths.db, backups=paths.backups, emergency=paths.emergency_journal, clock=self._clock)
+        writer.start()
+        stack.callback(self._stop_writer, writer)
+        journal = Journal(writer)
+        strategy = registry.create(registry.DEFAULT, config)
+        deciding = tuple((symbol, config.data.primary_timeframe) for symbol in config.trading.symbols)
+        market = MarketData(config, self._clock, writer, lambda: Reader(paths.db), self._queue, deciding=deciding)
+        stack.callback(market.stop)
+        venue = market.connect()
+        self._queue.set_stepped(self._clock.stepped)
+        with Reader(paths.db) as reader:
+            desk = self._rebuild(strategy, market, reader)
+            auditor = Auditor(paths.db, desk.account.start_cash)
+        self._refuse_when_halted(desk)
+        journal.put(StateRow("start_cash", str(desk.account.start_cash), self._clock.now_ms()))
+        server = self._serve(stack, desk)
+        notes = Notes(journal, server.push_event, self._alert)
+        books = Bookkeeper(desk, journal, notes, auditor.note)
+        builder = self._builder(desk, market, server, journal, auditor, venue)
+        self._publish_with(server, builder)
+        self._make_up_for_downtime(desk, market, books, notes, venue)
+        self._load_history(desk, market, strategy)
+        boundary = BoundaryDesk(desk, journal, books, self._stored_candles(stack))
+        controls = Controls(desk, journal, notes, books, TokenStore(self._boot_id), self._venue_name)
+        loop = self._loop = TradingLoop(
+            desk, self._queue, self._clock, journal, notes, books, boundary, controls, market,
+            Hooks(
+                publish=lambda: server.publish(builder.build(desk.handled_ms, self._reconnects)),
+                on_clock=self._on_clock,
+                signals_idle=self._signals_idle,
+                audit=lambda: books.take_audit(auditor.gap_usd, self._clock.now_ms()),
+            ),
+        )  # fmt: skip
+        controls.send_exit = loop.send_exit
+        self._check_needs(desk, strategy)
+        auditor.start()
+        stack.callback(auditor.stop)
+        self._start_signals(stack, desk, market)
+        market.start()
+        for symbol, hour_ms in desk.funding_due:
+            market.request_funding(symbol, hour_ms)
+        builder.phase = "RUNNING"
+        self._tell_started(notes, desk, venue)
+        if not self._asked_to_stop.is_set():
+            loop.run()
+        builder.phase = "STOPPING"
+        server.publish(builder.build(self._clock.now_ms(), self._reconnects))
+        notes.say("STOPPED", f"stopping: {self._stop_signal or 'asked to stop'}", self._clock.now_ms())
+
+    def _rebuild(self, strategy: Strategy, market: MarketData, reader: Reader) -> Desk:
+        return recovery.rebuild(
+            self._config,
+            strategy,
+            lambda: market.instruments,
+            self._paths.kill_latch,
+            reader,
+            force=self._force,
+            book_max_age_ms=self._book_max_age_ms(),
+        )
+
+    def _book_max_age_ms(self) -> int:
+        speed = self._clock.speed or 1.0
+        return max(BOOK_MAX_AGE_MS, round(BOOK_CADENCE_WALL_S * 1000 * speed))
+
+    def _refuse_when_halted(self, desk: Desk) -> None:
+        """Stay out when too many weeks in a row lost, unless forced; an open position is protected all the same."""
+        weeks = losing_weeks(desk.week_nets, self._clock.now_ms())
+        limit = self._config.risk.losing_weeks
+        if weeks < limit or self._force or desk.account.positions:
+            return
+        raise HaltedByRisk(
+            f"{weeks} calendar weeks in a row lost money (risk.losing_weeks: {limit}); review them, then start with --force"
+        )
+
+    def _serve(self, stack: ExitStack, desk: Desk) -> IpcServer:
+        hello = Hello(PROTOCOL_VERSION, self._boot_id, os.getpid(), VERSION, self._config.mode, self._venue_name)
+        server = IpcServer(self._paths.socket, kill_latch=self._paths.kill_latch, hello=hello, control=self._queue)
+        server.start()
+        stack.callback(server.stop)
+        return server
+
+    def _builder(
+        self, desk: Desk, market: MarketData, server: IpcServer, journal: Journal, auditor: Auditor, venue: VenueStatus
+    ) -> SnapshotBuilder:
+        facts = RunFacts(
+            boot_id=self._boot_id,
+            pid=os.getpid(),
+            started_ms=self._clock.now_ms(),
+            started_s=monotonic_s(),
+            venue=self._venue_name,
+            venue_url=base_url(self._config.venue),
+            venue_speed=self._clock.speed,
+            venue_note=venue.practice.note if venue.practice is not None else "",
+            generated=frozenset(self._config.trading.symbols) if venue.practice is not None else frozenset(),
+        )
+        sources = Sources(
+            health=market.health,
+            fast=lambda: None if self._signals is None else self._signals.latest(),
+            viewers=lambda: server.viewers,
+            reconcile_age_s=lambda: auditor.age_s,
+            db_write_age_s=lambda: journal.last_commit_age_s,
+        )
+        return SnapshotBuilder(desk, facts, sources)
+
+    def _publish_with(self, server: IpcServer, builder: SnapshotBuilder) -> None:
+        builder.phase = "RECONCILING"
+        server.publish(builder.build(self._clock.now_ms(), 0))
+
+    def _make_up_for_downtime(
+        self, desk: Desk, market: MarketData, books: Bookkeeper, notes: Notes, venue: VenueStatus
+    ) -> None:
+        """Fire stops and note funding of the hours that nobody watched, for positions that were open."""
+        now_ms = self._clock.now_ms()
+        replays = venue.practice is not None and venue.practice.replays_step and self._clock.stepped
+        stretch = recovery.downtime(desk, now_ms, replay_from_ms=now_ms - 60_000 if replays else None)
+        desk.next_hour_ms = None
+        if stretch is None or not desk.account.positions:
+            return
+        since_ms, until_ms = stretch
+        for position in desk.account.positions:
+            minutes = market.client.candles(position.symbol, "1m", since_ms, until_ms, RequestClass.RECONCILE)
+            seen = [candle for candle in minutes if candle.open_ms >= since_ms and candle.close_ms <= until_ms]
+            self._owe_missed_hours(books, notes, desk, position.symbol, seen, since_ms, until_ms)
+            fired = recovery.stop_inputs(position, seen)
+            if fired is None:
+                continue
+            book, context = fired
+            text = f"{position.symbol}: the stop was passed at {iso(context.venue_ms)} while the daemon was down; closed by the minute's candle"
+            notes.say("RECONCILE", text, now_ms, position.symbol, level=logging.WARNING)
+            desk.executor.on_book(book)
+            desk.executor.on_context([context])
+            books.settle(now_ms)
+        books.settle(now_ms)
+
+    def _owe_missed_hours(
+        self, books: Bookkeeper, notes: Notes, desk: Desk, symbol: str, seen: list[Candle], since_ms: int, until_ms: int
+    ) -> None:
+        position = desk.account.position(symbol)
+        if position is None:
+            return
+        hours = [h for h in recovery.missed_hours(position, since_ms, until_ms) if (symbol, h) not in desk.funding_due]
+        paid, missing = recovery.due_from_candles(position, hours, seen)
+        for due in paid:
+            books.owe(due)
+        if paid:
+            text = f"{symbol}: funding of {len(paid)} hours of the downtime is due, priced at the minute's open (no oracle price is kept)"
+            notes.say("RECONCILE", text, until_ms, symbol)
+        if missing:
+            text = f"{symbol}: {len(missing)} hours of funding in the downtime cannot be priced and are missing"
+            notes.say("RECONCILE", text, until_ms, symbol, level=logging.WARNING)
+
+    def _load_history(self, desk: Desk, market: MarketData, strategy: Strategy) -> None:
+        timeframe = self._config.data.primary_timeframe
+        bars = strategy.needs.warmup_bars + 64
+        for symbol in self._config.trading.symbols:
+            history = desk.histories[symbol] = SeriesHistory(symbol, timeframe, bars)
+            history.extend(market.history(symbol, timeframe, bars))
+            LOG.info(
+                "%s %s: %d closed candles at hand, warm-up needs %d",
+                symbol,
+                timeframe,
+                len(history),
+                strategy.needs.warmup_bars,
+            )
+
+    def _stored_candles(self, stack: ExitStack) -> Callable[[str, str, int], list[Candle]]:
+        """Return a read of the store for the loop's thread (a repaired gap; rare and small)."""
+        opened: list[Reader] = []
+
+        def read(symbol: str, timeframe: str, count: int) -> list[Candle]:
+            if not opened:
+                opened.append(Reader(self._paths.db))
+                stack.callback(opened[0].close)
+            try:
+                return opened[0].last_candles(symbol, timeframe, count)
+            except StoreError as error:
+                LOG.warning("history not repaired: %s", error, extra={"symbol": symbol})
+                return []
+
+        return read
+
+    def _check_needs(self, desk: Desk, strategy: Strategy) -> None:
+        """Mark coins whose declared inputs nobody produces."""
+        needs = strategy.needs
+        produced = {
+            "trades": True,
+            "book": True,
+            "funding": True,
+            "open_interest": True,
+            "spot": False,
+            "options": False,
+        }
+        missing = [name for name, is_there in produced.items() if getattr(needs, name) and not is_there]
+        missing += [f"{tf} candles" for tf in needs.timeframes if tf != self._config.data.primary_timeframe]
+        for symbol in desk.symbols if missing else ():
+            desk.starved[symbol] = f"{strategy.name} needs {', '.join(missing)}, which nothing produces"
+
+    # ------------------------------------------------------------ signals and alerts
+
+    def _start_signals(self, stack: ExitStack, desk: Desk, market: MarketData) -> None:
+        from perp_bot.ops.alerts import Alerts
+        from perp_bot.signals.service import SignalService
+        from perp_bot.trading.signal_wiring import collectors_for
+
+        service = SignalService(self._clock, collectors_for(self._config, self._clock, desk, market))
+        service.start()
+        stack.callback(service.stop)
+        self._signals = service
+        self._alerts = Alerts(self._config.secrets, service.submit, label=f"perpbot {self._venue_name}")
+        stack.callback(self._alerts.close)
+        LOG.info("%s", self._alerts.state().text)
+
+    def _alert(self, kind: str, text: str, symbol: str | None) -> None:
+        if self._alerts is not None:
+            self._alerts.send(kind, text, symbol)
+
+    def _tell_started(self, notes: Notes, desk: Desk, venue: VenueStatus) -> None:
+        held = ", ".join(f"{p.side} {p.size} {p.symbol}" for p in desk.account.positions) or "flat"
+        text = (
+            f"perpbot {VERSION} on paper at {self._venue_name} ({venue.practice.note if venue.practice else 'real prices'}), "
+            f"{', '.join(desk.symbols)} {self._config.data.primary_timeframe}, {desk.strategy.name}, {held}"
+        )
+        notes.say("STARTED", text, self._clock.now_ms())
+        if self._alerts is not None:
+            self._alerts.send("started", text)
+            self._alerts.start_heartbeat(lambda: _heartbeat(desk), HEARTBEAT_TEXT_S)
+
+    def _on_clock(self, venue_ms: int) -> None:
+        if self._signals is not None:
+            self._signals.on_clock(venue_ms)
+
+    def _signals_idle(self) -> bool:
+        return self._signals is None or self._signals.is_idle()
+
+    # ------------------------------------------------------------ small things
+
+    @property
+    def _venue_name(self) -> str:
+        return self._config.venue if self._config.venue in BASE_URLS else base_url(self._config.venue)
+
+    @property
+    def _reconnects(self) -> int:
+        return 0 if self._loop is None else self._loop.reconnects
+
+    def _catch_signals(self, stack: ExitStack) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # tests run a daemon beside themselves and stop it by `stop`
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            self.stop(signal.Signals(number).name)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            stack.callback(signal.signal, number, signal.signal(number, on_signal))
+
+    def stop(self, reason: str) -> None:
+        """End after the pass under way; from any thread or a signal handler."""
+        self._stop_signal = reason
+        self._asked_to_stop.set()
+        if self._loop is not None:
+            self._loop.stop()
+
+    def _stop_writer(self, writer: Writer) -> None:
+        try:
+            writer.stop(2.0)
+        except StoreError as error:
+            LOG.critical("%s", error)
+
+    def _record(self, exit_code: int | None, reason: str | None) -> None:
+        ended = None if exit_code is None else wall_ms()
+        try:
+            write_run_record(
+                self._paths.run_record,
+                RunRecord(os.getpid(), self._boot_id, self._started_ms, ended, exit_code, reason),
+            )
+        except StoreError as error:
+            LOG.warning("%s", error)
+
+
+def _heartbeat(desk: Desk) -> str:
+    equity = desk.equity_usd()
+    held = ", ".join(f"{p.side} {p.size} {p.symbol}" for p in desk.account.positions) or "flat"
+    return f"equity {'unknown' if equity is None else f'{equity:,.2f}'} USD, {held}, {desk.totals.decisions} decisions"

@@ -1,0 +1,381 @@
+"""The trading loop: one thread, one queue, one fixed order of handling.
+
+Each pass takes a batch and handles it in this order: controls, fills and order events, marks and books, closes,
+timers; then it checks the books, publishes the state and answers who waits. It never waits for anything but its
+queue, and for the commit of an intent.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from perp_bot.core.clock import VenueClock, monotonic_s
+from perp_bot.core.errors import IpcError
+from perp_bot.core.events import BoundaryClosed, FeedOverflow, FundingSettled, MarketEvent, StreamStatus
+from perp_bot.core.types import Instrument, OrderIntent
+from perp_bot.data.db.rows import StateRow
+from perp_bot.data.market import FeedHealth
+from perp_bot.decision.exits import due_timeouts, next_timeout_ms
+from perp_bot.execution import orders
+from perp_bot.ipc.control import ControlRequest
+from perp_bot.ipc.protocol import ControlResult
+from perp_bot.risk import kill_switch
+from perp_bot.risk.limits import losing_weeks
+from perp_bot.trading.bookkeeping import Bookkeeper
+from perp_bot.trading.boundary import BoundaryDesk
+from perp_bot.trading.controls import Controls
+from perp_bot.trading.desk import Desk
+from perp_bot.trading.journal import Journal
+from perp_bot.trading.notes import Notes
+from perp_bot.trading.queue import Batch, EventQueue
+
+LOG = logging.getLogger(__name__)
+
+TICK_S = 0.25  # the loop's own pulse: liveness, latch, health, state at least once a second
+SETTLE_POLL_S = 0.002  # while somebody waits for the loop to settle
+MARKET_READY_S = 5.0  # a boundary waits that long for the first marks and books after a start
+STREAM_STALE_S = 30.0
+BOOK_STALE_S = 60.0
+STATE_EVERY_S = 1.0
+STATE_AT_MOST_EVERY_S = 0.05
+
+
+class Market(Protocol):
+    """The market side, as the loop sees it."""
+
+    @property
+    def instruments(self) -> Mapping[str, Instrument]:
+        """What the venue lists."""
+
+    def request_funding(self, symbol: str, hour_ms: int) -> None:
+        """Ask for a settled rate."""
+
+    def is_settled(self) -> bool:
+        """Whether no read that the loop waits for is due or under way."""
+
+    def health(self) -> FeedHealth:
+        """How it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the loop tells the outside; none of them may block."""
+
+    publish: Callable[[], None]
+    on_clock: Callable[[int], None]
+    signals_idle: Callable[[], bool]
+    audit: Callable[[], None]
+
+
+class TradingLoop:
+    """Runs passes until asked to stop."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        queue: EventQueue,
+        clock: VenueClock,
+        journal: Journal,
+        notes: Notes,
+        books: Bookkeeper,
+        boundary: BoundaryDesk,
+        controls: Controls,
+        market: Market,
+        hooks: Hooks,
+    ) -> None:
+        self._desk = desk
+        self._queue = queue
+        self._clock = clock
+        self._journal = journal
+        self._notes = notes
+        self._books = books
+        self._boundary = boundary
+        self._controls = controls
+        self._market = market
+        self._hooks = hooks
+        self._stopping = threading.Event()
+        self._waiters: list[tuple[ControlRequest, int]] = []
+        self._held: list[BoundaryClosed] = []  # closes that arrived before the first marks and books
+        self._started_s = monotonic_s()
+        self._frame_ms: int | None = None  # newest clock frame handled (at step)
+        self._published_s = 0.0
+        self._health_s = 0.0
+        self._stored_risk = desk.risk
+        self._stored_risk_s = 0.0
+        self._stored_handled_ms = 0
+        self._halted_weeks = False
+        self.reconnects = 0
+
+    def stop(self) -> None:
+        """Ask the loop to end after its pass; from any thread or a signal handler."""
+        self._stopping.set()
+        self._queue.wake()
+
+    def run(self) -> None:
+        """Handle batches until stopped."""
+        while not self._stopping.is_set():
+            batch = self._queue.take(self._wait_s())
+            if batch.first_put_s is not None:
+                self._desk.lag.add((monotonic_s() - batch.first_put_s) * 1000.0)
+            self.handle(batch)
+        for request, _ in self._waiters:
+            request.respond(IpcError("the daemon is stopping", code="refused"))
+
+    def _wait_s(self) -> float:
+        if self._waiters:
+            return SETTLE_POLL_S
+        wait_s = TICK_S
+        due_ms = self._next_timer_ms()
+        if due_ms is not None:
+            until_s = self._clock.wall_seconds_until(due_ms)
+            if until_s is not None:
+                wait_s = min(wait_s, max(until_s, 0.001))
+        return wait_s
+
+    def _next_timer_ms(self) -> int | None:
+        desk = self._desk
+        due = [
+            desk.executor.next_deadline_ms(),
+            next_timeout_ms(desk.account.positions, desk.config),
+            desk.next_hour_ms if desk.account.positions else None,
+        ]
+        return min((item for item in due if item is not None), default=None)
+
+    # ------------------------------------------------------------ one pass
+
+    def handle(self, batch: Batch) -> None:
+        """Handle one batch."""
+        desk = self._desk
+        now_ms = batch.frame.venue_ms if batch.frame is not None else self._clock.now_ms()
+        changed = self._look_at_latch(now_ms)
+        for request in batch.controls:
+            changed |= self._control(request, now_ms)
+        changed |= self._books.settle(now_ms) > 0
+        changed |= self._market_input(batch, now_ms)
+        self._funding_hours(now_ms)
+        for event in batch.events:
+            changed |= self._event(event, now_ms)
+        changed |= self._release_held(now_ms)
+        changed |= self._timers(now_ms)
+        self._equity(now_ms)
+        self._books.check(now_ms)
+        if batch.frame is not None:
+            self._frame_ms = batch.frame.venue_ms
+            self._hooks.on_clock(batch.frame.venue_ms)
+        desk.handled_ms = max(desk.handled_ms, now_ms)
+        self._remember(now_ms, is_frame=batch.frame is not None)
+        self._look_at_health(now_ms)
+        self._publish(changed)
+        self._answer_waiters()
+
+    def _look_at_latch(self, now_ms: int) -> bool:
+        """Follow the latch file, whoever put it there: a kill cancels entry orders, protective ones stay."""
+        desk = self._desk
+        if (desk.killed is not None) == kill_switch.is_latched(desk.kill_latch):
+            return False
+        latch = kill_switch.read(desk.kill_latch)
+        desk.killed = None if latch is None else latch.text
+        if latch is None:
+            self._notes.say("UNKILLED", "the kill latch is gone: entries are allowed again", now_ms)
+        else:
+            cancelled = self._controls.cancel_entries(now_ms, "killed")
+            text = f"{latch.text}; {cancelled} entry orders cancelled, protective orders stay"
+            self._notes.say("KILLED", text, now_ms, level=logging.WARNING)
+        self._journal.put(StateRow("kill", desk.killed, now_ms))
+        return True
+
+    def _control(self, request: ControlRequest, now_ms: int) -> bool:
+        if request.is_expired(monotonic_s()):
+            return False
+        if request.cmd == "wait_until":
+            self._waiters.append((request, request.args.venue_ms or 0))
+            return False
+        try:
+            request.respond(self._controls.handle(request, now_ms))
+        except IpcError as error:
+            request.respond(error)
+        return True
+
+    def _market_input(self, batch: Batch, now_ms: int) -> bool:
+        """Give trades, books and marks to the executor and keep the newest; stops fire here."""
+        desk = self._desk
+        if not (batch.trades or batch.books or batch.contexts):
+            return False
+        executor = desk.executor
+        if batch.trades:
+            executor.on_trades(batch.trades)
+        for book in batch.books.values():
+            desk.market.take_book(book)
+            executor.on_book(book)
+        for contexts in batch.contexts.values():
+            executor.on_context(contexts)
+            desk.market.take_context(contexts[-1])
+        executor.on_time(now_ms)
+        return self._books.settle(now_ms) > 0
+
+    def _funding_hours(self, now_ms: int) -> None:
+        for symbol, hour_ms in self._books.note_hours(now_ms):
+            self._market.request_funding(symbol, hour_ms)
+
+    # ------------------------------------------------------------ events
+
+    def _event(self, event: MarketEvent, now_ms: int) -> bool:
+        if isinstance(event, BoundaryClosed):
+            if not self._is_market_ready():
+                self._held.append(event)
+                return False
+            return self._close(event, now_ms)
+        if isinstance(event, FundingSettled):
+            self._books.pay(event.funding, now_ms)
+            return True
+        if isinstance(event, StreamStatus):
+            return self._stream(event, now_ms)
+        assert isinstance(event, FeedOverflow)
+        self._desk.overflow = f"the queue of {event.what} overflowed: paper fills may be missing until the next close"
+        self._notes.say("DEGRADED", self._desk.overflow, now_ms, level=logging.ERROR)
+        return True
+
+    def _close(self, event: BoundaryClosed, now_ms: int) -> bool:
+        self._desk.store_trouble = self._journal.trouble
+        return self._boundary.close(event, now_ms)
+
+    def _is_market_ready(self) -> bool:
+        """Whether every listed coin has a mark and a book, or the wait for them is over."""
+        if monotonic_s() - self._started_s > MARKET_READY_S:
+            return True
+        if self._clock.stepped and self._frame_ms is None:
+            return False
+        desk = self._desk
+        listed = [symbol for symbol in desk.symbols if not self._is_delisted(symbol)]
+        return all(desk.market.context(symbol) and desk.market.book(symbol) for symbol in listed)
+
+    def _is_delisted(self, symbol: str) -> bool:
+        instrument = self._desk.instruments().get(symbol)
+        return instrument is None or instrument.is_delisted
+
+    def _release_held(self, now_ms: int) -> bool:
+        if not self._held or not self._is_market_ready():
+            return False
+        held, self._held = self._held, []
+        return any([self._close(event, now_ms) for event in held])
+
+    def _stream(self, event: StreamStatus, now_ms: int) -> bool:
+        if event.connected:
+            kind = "RECONNECT" if event.reconnects > self.reconnects else "CONNECTED"
+            self.reconnects = max(self.reconnects, event.reconnects)
+            self._notes.say(kind, event.note, now_ms)
+        else:
+            self._notes.say("DISCONNECTED", event.note, now_ms, level=logging.WARNING)
+        self._health_s = 0.0
+        return True
+
+    # ------------------------------------------------------------ timers
+
+    def _timers(self, now_ms: int) -> bool:
+        desk = self._desk
+        desk.executor.on_time(now_ms)
+        count = self._books.settle(now_ms)
+        exiting = [symbol for symbol in desk.symbols if desk.is_exiting(symbol)]
+        for intent in due_timeouts(desk.account.positions, desk.config, now_ms, exiting):
+            self.send_exit(intent, now_ms)
+            count += 1
+        return count > 0
+
+    def send_exit(self, intent: OrderIntent, now_ms: int) -> None:
+        """Journal a closing order and hand it over; it goes out even when the store fails."""
+        self._journal.commit_order(orders.new_order(intent))
+        self._desk.executor.submit(intent, now_ms)
+        self._books.settle(now_ms)
+
+    def _equity(self, now_ms: int) -> None:
+        desk = self._desk
+        equity = desk.equity_usd()
+        if equity is not None and desk.market.marks():
+            self._books.take(desk.risk.on_equity(equity, now_ms, desk.config.risk), now_ms)
+        weeks = losing_weeks(desk.week_nets, now_ms)
+        halted = weeks >= desk.config.risk.losing_weeks and not desk.force
+        if halted and not self._halted_weeks:
+            text = f"{weeks} calendar weeks in a row lost money (limit {desk.config.risk.losing_weeks}): entries halted"
+            self._notes.say("HALTED", text, now_ms, level=logging.WARNING)
+        self._halted_weeks = halted
+
+    def _remember(self, now_ms: int, *, is_frame: bool) -> None:
+        """Store risk state and progress: at every step, else about once a second."""
+        desk = self._desk
+        due = is_frame or self._clock.stepped or monotonic_s() - self._stored_risk_s >= STATE_EVERY_S
+        if not due:
+            return
+        self._stored_risk_s = monotonic_s()
+        if desk.risk != self._stored_risk:
+            self._journal.put(self._books.risk_row(now_ms))
+            self._stored_risk = desk.risk
+        if is_frame or (not self._clock.stepped and desk.handled_ms > self._stored_handled_ms):
+            totals = StateRow("totals", desk.totals.to_json(), now_ms)
+            self._journal.put(StateRow("handled_ms", desk.handled_ms, now_ms), totals)
+            self._stored_handled_ms = desk.handled_ms
+
+    # ------------------------------------------------------------ health, state, waiters
+
+    def _look_at_health(self, now_ms: int) -> None:
+        if monotonic_s() - self._health_s < TICK_S:
+            return
+        self._health_s = monotonic_s()
+        desk = self._desk
+        before = (desk.venue_trouble, desk.store_trouble)
+        desk.store_trouble = self._journal.trouble
+        desk.venue_trouble = self._venue_trouble()
+        self._hooks.audit()
+        for was, now in zip(before, (desk.venue_trouble, desk.store_trouble), strict=True):
+            if (was is None) != (now is None):
+                kind, text = ("DEGRADED", f"entries stop: {now}") if now is not None else ("RECOVERED", f"over: {was}")
+                self._notes.say(kind, text, now_ms, level=logging.WARNING if now else logging.INFO)
+
+    def _venue_trouble(self) -> str | None:
+        health = self._market.health()
+        if not health.connected:
+            if monotonic_s() - self._started_s < 2.0:
+                return None  # connecting
+            return f"the market stream is away: {health.last_stream_problem or 'not connected'}"
+        if self._clock.stepped:
+            return None
+        age_s = health.last_message_age_s
+        if age_s is not None and age_s > STREAM_STALE_S:
+            return f"the market stream is silent: last message {age_s:.0f} s ago, limit {STREAM_STALE_S:.0f} s"
+        for symbol in self._desk.symbols:
+            mark_age_s = self._desk.market.mark_age_s(symbol)
+            if mark_age_s is not None and mark_age_s > BOOK_STALE_S and not self._is_delisted(symbol):
+                return f"the mark of {symbol} is {mark_age_s:.0f} s old, limit {BOOK_STALE_S:.0f} s"
+        return None
+
+    def _publish(self, changed: bool) -> None:
+        since_s = monotonic_s() - self._published_s
+        if since_s >= STATE_EVERY_S or (changed and since_s >= STATE_AT_MOST_EVERY_S) or self._waiters:
+            self._published_s = monotonic_s()
+            self._hooks.publish()
+
+    def _answer_waiters(self) -> None:
+        """Answer `wait_until` once the venue's time is handled and nothing of it is under way, and it is on disk."""
+        if not self._waiters:
+            return
+        now_s = monotonic_s()
+        self._waiters = [item for item in self._waiters if not item[0].is_expired(now_s)]
+        reached_ms = self._frame_ms if self._clock.stepped else self._desk.handled_ms
+        if reached_ms is None or self._held:
+            return
+        done = [item for item in self._waiters if item[1] <= reached_ms]
+        if not done or not self._is_settled():
+            return
+        if not self._journal.flush(2.0):
+            return
+        self._hooks.publish()
+        for request, venue_ms in done:
+            request.respond(ControlResult("done", f"handled {venue_ms}"))
+        self._waiters = [item for item in self._waiters if item not in done]
+
+    def _is_settled(self) -> bool:
+        # The market side first: what it still owes would arrive in the queue, which is looked at after it.
+        return self._market.is_settled() and self._hooks.signals_idle() and self._queue.is_empty

@@ -1,0 +1,202 @@
+"""Start where the last run ended: the desk rebuilt from the store, and what happened while nobody watched.
+
+Positions and money are rebuilt from fills and funding alone; orders that were live go on; risk, pauses and latches
+are read back. Hours and stops that fell into the downtime are made up for from the venue's candles, and said so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from perp_bot.config.model import Config
+from perp_bot.core.errors import StoreError
+from perp_bot.core.rounding import to_decimal
+from perp_bot.core.timeframes import HOUR_MS
+from perp_bot.core.types import (
+    AssetContext,
+    Book,
+    BookLevel,
+    Candle,
+    FundingPayment,
+    Instrument,
+    Order,
+    Position,
+)
+from perp_bot.data.db.reader import Reader
+from perp_bot.decision.delay import pending_from_json
+from perp_bot.execution import funding, orders
+from perp_bot.execution.account import Account
+from perp_bot.execution.paper import PaperExecutor
+from perp_bot.risk import kill_switch
+from perp_bot.risk.limits import weekly_nets
+from perp_bot.risk.manager import Pause
+from perp_bot.risk.state import RiskState
+from perp_bot.strategies.protocol import Strategy
+from perp_bot.trading.desk import RECENT_DECISIONS, SOURCE, Desk, Totals, stop_rule_of
+
+LOG = logging.getLogger(__name__)
+
+_ALL = 1_000_000_000
+
+
+def rebuild(
+    config: Config,
+    strategy: Strategy,
+    instruments: Callable[[], Mapping[str, Instrument]],
+    kill_latch_path: Any,
+    reader: Reader,
+    *,
+    force: bool,
+    book_max_age_ms: int,
+) -> Desk:
+    """Return the desk as the stored rows leave it.
+
+    Raises:
+        StoreError: when stored state cannot be read or contradicts itself; nothing is guessed.
+    """
+    rule = stop_rule_of(config, instruments)
+    stored_orders = reader.orders(_ALL)
+    account = Account.rebuild(
+        SOURCE,
+        start_cash(config, reader),
+        reader.fills(SOURCE),
+        _payments(reader),
+        intents={order.intent.cloid: order.intent for order in stored_orders},
+        stop_rule=rule,
+    )
+    executor = PaperExecutor(config, SOURCE, _Instruments(instruments), rule, book_max_age_ms)
+    executor.restore(_live(stored_orders, reader), account.positions)
+    desk = Desk(config, strategy, instruments, kill_latch_path, account, executor, _risk(reader))
+    desk.force = force
+    desk.book_max_age_ms = book_max_age_ms
+    latch = kill_switch.read(kill_latch_path)
+    stored_kill = reader.state("kill")
+    if latch is None and stored_kill is not None:
+        # Either one latches: the file may have been lost with the folder, the operator has not lifted the kill.
+        kill_switch.latch(kill_latch_path, who="the stored kill", reason=str(stored_kill), venue_ms=None)
+        latch = kill_switch.read(kill_latch_path)
+    desk.killed = None if latch is None else latch.text
+    desk.pauses = tuple(Pause(row["scope"], row["name"], row["reason"]) for row in reader.state("pauses") or ())
+    desk.pending = pending_from_json(reader.state("pending") or ())
+    desk.week_nets = weekly_nets(account.trades)
+    desk.handled_ms = int(reader.state("handled_ms") or 0)
+    for due in reader.funding_due(SOURCE):
+        desk.funding_due[(due.symbol, due.hour_ms)] = funding.FundingDue(
+            due.symbol, due.hour_ms, Decimal(due.signed_size), Decimal(due.oracle_px), due.strategy, due.source
+        )
+    recent = reader.decisions(RECENT_DECISIONS * len(config.trading.symbols))
+    for record in recent:
+        desk.decided_ids.append(record.decision_id)
+        desk.last_decisions[record.symbol] = record
+    desk.totals = _totals(reader)
+    return desk
+
+
+def start_cash(config: Config, reader: Reader) -> Decimal:
+    """Return the cash the paper account began with: stored once, so that a changed config cannot change history."""
+    stored = reader.state("start_cash")
+    return to_decimal(config.trading.capital_usd) if stored is None else Decimal(str(stored))
+
+
+class _Instruments(Mapping[str, Instrument]):
+    """The venue's coins as a mapping that follows their refresh."""
+
+    def __init__(self, current: Callable[[], Mapping[str, Instrument]]) -> None:
+        self._current = current
+
+    def __getitem__(self, symbol: str) -> Instrument:
+        return self._current()[symbol]
+
+    def __iter__(self) -> Any:
+        return iter(self._current())
+
+    def __len__(self) -> int:
+        return len(self._current())
+
+
+def _payments(reader: Reader) -> list[FundingPayment]:
+    return [payment for payment in reader.funding_payments(SOURCE) if payment.usd is not None]
+
+
+def _live(stored: Iterable[Order], reader: Reader) -> list[Order]:
+    """Return orders that can still fill, oldest first, brought up to their stored fills."""
+    fills = reader.fills(SOURCE)
+    live = [orders.settled(order, fills) for order in stored if order.intent.source == SOURCE and order.is_live]
+    return sorted((o for o in live if o.is_live), key=lambda o: (o.intent.created_ms, o.intent.cloid))
+
+
+def _risk(reader: Reader) -> RiskState:
+    stored = reader.state("risk")
+    if stored is None:
+        return RiskState()
+    if not isinstance(stored, dict):
+        raise StoreError("stored risk state is damaged; restore a backup of the database")
+    return RiskState.from_json(stored)
+
+
+def _totals(reader: Reader) -> Totals:
+    stored = reader.state("totals") or {}
+    return Totals(**{name: int(stored.get(name, 0)) for name in Totals().to_json()})
+
+
+# ---------------------------------------------------------------- the downtime
+
+
+def missed_hours(position: Position, since_ms: int, until_ms: int) -> tuple[int, ...]:
+    """Return the whole hours in the downtime at which `position` was open."""
+    return tuple(hour for hour in funding.whole_hours(since_ms, until_ms) if hour > position.opened_ms)
+
+
+def due_from_candles(
+    position: Position, hours: Iterable[int], minutes: Iterable[Candle]
+) -> tuple[list[funding.FundingDue], list[int]]:
+    """Return the funding due of missed hours, priced at the minute's open, and the hours without a candle.
+
+    The venue does not keep oracle prices; the trade price at the hour stands in for it on paper, and is said so.
+    """
+    opens = {candle.open_ms: candle.open for candle in minutes}
+    found, missing = [], []
+    for hour_ms in hours:
+        price = opens.get(hour_ms)
+        due = None if price is None else funding.funding_due(position, hour_ms, price)
+        if due is None:
+            missing.append(hour_ms)
+        else:
+            found.append(due)
+    return found, missing
+
+
+def stop_inputs(position: Position, minutes: Iterable[Candle]) -> tuple[Book, AssetContext] | None:
+    """Return market input that fires the stop where a minute of the downtime went through it; None when none did.
+
+    The venue keeps no marks, so the minute's extremes stand in for them. The fill is at the stop, or at the minute's
+    open where it gapped through.
+    """
+    if position.stop_px is None:
+        return None
+    sign = position.side.sign
+    for candle in minutes:
+        worst = candle.low if sign > 0 else candle.high
+        if candle.open_ms <= position.opened_ms or (worst - position.stop_px) * sign > 0:
+            continue
+        gapped = (candle.open - position.stop_px) * sign <= 0
+        px = candle.open if gapped else position.stop_px
+        at_ms = candle.close_ms - 1
+        level = (BookLevel(px, float(position.size) * 10.0),)
+        book = Book(position.symbol, at_ms, level, level)
+        return book, AssetContext(position.symbol, at_ms, worst, worst, None, None, None, None)
+    return None
+
+
+def downtime(desk: Desk, now_ms: int, *, replay_from_ms: int | None) -> tuple[int, int] | None:
+    """Return (since, until) of the stretch that nobody watched; None when there is none worth a read.
+
+    A stepped venue sends its newest minute again, so that minute is not part of it.
+    """
+    if desk.handled_ms <= 0:
+        return None
+    until_ms = now_ms if replay_from_ms is None else min(now_ms, replay_from_ms)
+    return (desk.handled_ms, until_ms) if until_ms - desk.handled_ms >= HOUR_MS // 60 else None

@@ -1,0 +1,186 @@
+"""A practice venue and a real daemon process, for scenarios: stepped by hand, never slept on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from perp_bot.config.paths import RuntimePaths
+from perp_bot.core.errors import DaemonAway, IpcError
+from perp_bot.ipc.client import Client
+from perp_bot.ipc.state import StateSnapshot
+from perp_bot.practice.thread import PracticeServer
+
+READY_S = 30.0
+
+
+class DaemonDied(AssertionError):
+    """The daemon ended when it should run."""
+
+
+class Rig:
+    """One venue, one database folder, one daemon at a time."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        speed: float | None = None,
+        start: str = "400",
+        seed: int = 42,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.venue = PracticeServer(speed=speed, start=start, seed=seed)
+        self.settings = settings or {}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.starts = 0
+
+    def __enter__(self) -> Self:
+        self.venue.__enter__()
+        self.write_config()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.venue.__exit__(None, None, None)
+
+    # ------------------------------------------------------------ files
+
+    @property
+    def config_path(self) -> Path:
+        return self.folder / "config.yaml"
+
+    @property
+    def paths(self) -> RuntimePaths:
+        return RuntimePaths(self.folder / "perp_bot.db")
+
+    def write_config(self) -> None:
+        merged: dict[str, Any] = {"venue": self.venue.base_url, "mode": "paper"}
+        for section, values in self.settings.items():
+            merged[section] = values
+        merged["data"] = {"db_path": "perp_bot.db", **merged.get("data", {})}
+        self.config_path.write_text(yaml.safe_dump(merged))
+
+    def rows(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
+        """Return rows of the store, read-only."""
+        connection = sqlite3.connect(f"file:{self.paths.db}?mode=ro", uri=True, timeout=5)
+        try:
+            return connection.execute(sql, arguments).fetchall()
+        finally:
+            connection.close()
+
+    def journal(self) -> list[tuple[Any, ...]]:
+        """Return the decision journal without its row numbers."""
+        return self.rows(
+            "SELECT decision_id, symbol, timeframe, close_ms, strategy, source, action, side, reason, close_px, stop_px,"
+            " target_px, notional_usd, regime, provisional, indicators_json, conditions_json, thresholds_json,"
+            " account_json, blocked_json, signals_json FROM decisions ORDER BY seq"
+        )
+
+    def books(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Return orders, fills, trades and funding without row numbers."""
+        return {
+            "orders": self.rows("SELECT cloid, symbol, side, role, size, state, filled, avg_px FROM orders ORDER BY created_ms, cloid"),
+            "fills": self.rows("SELECT fill_id, cloid, symbol, side, px, size, fee_usd, venue_ms FROM fills ORDER BY seq"),
+            "trades": self.rows("SELECT trade_id, symbol, side, size, entry_px, exit_px, net_usd, exit_reason FROM trades ORDER BY seq"),
+            "funding": self.rows("SELECT symbol, hour_ms, signed_size, rate, usd FROM funding_payments ORDER BY hour_ms, symbol"),
+        }
+
+    @property
+    def log_text(self) -> str:
+        return self.paths.log.read_text(errors="replace") if self.paths.log.exists() else ""
+
+    @property
+    def talk(self) -> str:
+        path = self.folder / "daemon.out"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    # ------------------------------------------------------------ the daemon
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "perp_bot", "--config", str(self.config_path), *arguments]
+
+    def perpbot(self, *arguments: str, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
+        """Run a command as its user would and return what it said."""
+        return subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=timeout_s, check=False)
+
+    def spawn(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """Start the daemon without waiting for it."""
+        self.starts += 1
+        with (self.folder / "daemon.out").open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command("trade", "--paper", *arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(env or {})},
+            )
+        return self.process
+
+    def start(self, *arguments: str, env: dict[str, str] | None = None) -> StateSnapshot:
+        """Start the daemon and wait until it runs and has settled the venue's time."""
+        self.spawn(*arguments, env=env)
+        return self.await_ready()
+
+    def await_ready(self) -> StateSnapshot:
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline:
+            self.check_alive()
+            try:
+                state = self.state()
+                if state.status not in ("STARTING", "RECONCILING"):
+                    return self.settle()
+            except (DaemonAway, IpcError):
+                pass
+            time.sleep(0.02)
+        raise AssertionError(f"daemon not ready in {READY_S} s: {self.talk[-2000:]}")
+
+    def check_alive(self) -> None:
+        assert self.process is not None
+        code = self.process.poll()
+        if code is not None:
+            raise DaemonDied(f"daemon ended with {code}: {self.talk[-2000:]}")
+
+    def client(self, timeout_s: float = 10.0) -> Client:
+        return Client(self.paths.socket, timeout_s=timeout_s)
+
+    def state(self) -> StateSnapshot:
+        with self.client() as client:
+            return client.state()[0]
+
+    def settle(self, timeout_s: float = 20.0) -> StateSnapshot:
+        """Wait until the loop has handled the venue's present and return the state."""
+        with self.client(timeout_s + 5) as client:
+            client.wait_until(self.venue.now_ms, timeout_s)
+            return client.state()[0]
+
+    def step(self, to: str = "1m", count: int = 1) -> StateSnapshot:
+        """Advance the venue and wait until the loop has handled it."""
+        for _ in range(count):
+            self.venue.step(to=to, count=1)
+            state = self.settle()
+        return state
+
+    def kill(self) -> None:
+        """SIGKILL the daemon."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self, timeout_s: float = 10.0) -> int:
+        """SIGTERM the daemon and return its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout_s)
