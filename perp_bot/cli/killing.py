@@ -95,7 +95,10 @@ def _latch(paths: RuntimePaths, order: KillOrder) -> StoreError | None:
 def _flatten(client: Client, order: KillOrder, told: ControlResult) -> KillOutcome:
     """Confirm and commit the flatten of a kill that is latched already."""
     say(told.text)
-    if not order.yes and not order.can_ask:
+    preview = told.preview
+    # With nothing to close there is nothing to confirm, but the daemon still has to say that it is flat.
+    needs_no_answer = order.yes or (preview is not None and not preview.positions and not preview.orders)
+    if not needs_no_answer and not order.can_ask:
         return KillOutcome(
             ControlResult("killed", "killed; NOT flattened: this is not a terminal, add --yes"), EXIT_FAILURE
         )
@@ -103,11 +106,11 @@ def _flatten(client: Client, order: KillOrder, told: ControlResult) -> KillOutco
         result = prepare_and_commit(
             client,
             "flatten",
-            yes=order.yes,
+            yes=needs_no_answer,
             symbol=order.symbol,
             strategy=order.strategy,
             reason=order.reason or None,
-            first=told.preview,
+            first=preview,
         )
     except (DaemonAway, IpcError) as error:
         return KillOutcome(ControlResult("unknown", f"killed; whether it is flat is not known: {error}"), EXIT_FAILURE)

@@ -125,7 +125,7 @@ def backfill(
 def plan_candles(reader: CandleReader, symbol: str, timeframe: str, days: float, now_ms: int) -> _Work:
     """Plan one candle series: every closed candle of the last `days` days that the store lacks and the venue has."""
     end_ms = timeframes.open_of(timeframe, now_ms)
-    asked = _opens(timeframe, now_ms - round(days * timeframes.DAY_MS), end_ms)
+    asked = _opens(timeframe, end_ms - round(days * timeframes.DAY_MS), end_ms)
     stored = reader.candles(symbol, timeframe, asked[0], end_ms) if asked else []
     had = frozenset(row.open_ms for row in stored if row.source is not CandleSource.STREAM)
     # The newest 5,000 include the open candle; what is older does not exist at the venue any more.
@@ -137,8 +137,8 @@ def plan_candles(reader: CandleReader, symbol: str, timeframe: str, days: float,
 
 def plan_funding(reader: CandleReader, symbol: str, days: float, now_ms: int) -> _Work:
     """Plan the funding rates: every settled hour of the last `days` days that the store lacks."""
-    end_ms = timeframes.open_of("1h", now_ms - FUNDING_LANDS_MS) + 1
-    asked = _opens("1h", now_ms - round(days * timeframes.DAY_MS), end_ms)
+    end_ms = timeframes.open_of("1h", now_ms - FUNDING_LANDS_MS) + timeframes.HOUR_MS
+    asked = _opens("1h", end_ms - round(days * timeframes.DAY_MS), end_ms)
     stored = reader.funding_rates(symbol, asked[0], end_ms) if asked else []
     had = frozenset(rate.hour_ms for rate in stored)
     lacking = [index for index, hour_ms in enumerate(asked) if hour_ms not in had]

@@ -134,6 +134,8 @@ class IpcServer:
         self._wake()
         if self._thread is not None:
             self._thread.join(timeout_s)
+        else:
+            self._selector.close()  # never started, or refused at the start
         if self._listener is not None:
             self._listener.close()
 

@@ -15,6 +15,7 @@ from perp_bot.decision.path import Boundary, BoundaryDecision, Decided, SymbolIn
 from perp_bot.decision.view import build_view, columns_of, params_from
 from perp_bot.execution import orders
 from perp_bot.indicators.warmup import decision_window
+from perp_bot.ops.crash_points import crash_point
 from perp_bot.risk import kill_switch
 from perp_bot.strategies.protocol import MarketView
 from perp_bot.trading.bookkeeping import Bookkeeper
@@ -180,7 +181,9 @@ class BoundaryDesk:
         if intent.role is OrderRole.ENTRY and kill_switch.is_latched(desk.kill_latch):
             self._journal.put(OrderRow(orders.cancelled(order, now_ms, "killed before it was sent")))
             return
+        crash_point("send.before")
         desk.executor.submit(intent, now_ms)
+        crash_point("send.after")
 
     def _blocked(self, boundary: Boundary, item: Decided) -> Decided:
         """Return the row of an entry whose intent could not be written: decided again, with that as a reason."""

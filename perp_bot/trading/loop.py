@@ -23,6 +23,7 @@ from perp_bot.decision.exits import due_timeouts, next_timeout_ms
 from perp_bot.execution import orders
 from perp_bot.ipc.control import ControlRequest
 from perp_bot.ipc.protocol import ControlResult
+from perp_bot.ops.crash_points import crash_point
 from perp_bot.risk import kill_switch
 from perp_bot.risk.limits import losing_weeks
 from perp_bot.trading.bookkeeping import Bookkeeper
@@ -288,7 +289,9 @@ class TradingLoop:
     def send_exit(self, intent: OrderIntent, now_ms: int) -> None:
         """Journal a closing order and hand it over; it goes out even when the store fails."""
         self._journal.commit_order(orders.new_order(intent))
+        crash_point("send.before")
         self._desk.executor.submit(intent, now_ms)
+        crash_point("send.after")
         self._books.settle(now_ms)
 
     def _equity(self, now_ms: int) -> None:

@@ -18,8 +18,11 @@ from perp_bot.ipc.tokens import TokenStore
 class PreparingLoop(Loop):
     """A loop that previews, gives tokens and takes them back; `refuse_first` answers the first commit with a code."""
 
-    def __init__(self, refuse_first: str | None = None, commit_status: str = "flat") -> None:
+    def __init__(
+        self, refuse_first: str | None = None, commit_status: str = "flat", *, holds_position: bool = True
+    ) -> None:
         super().__init__(self._handle)
+        self._holds_position = holds_position
         self._tokens = TokenStore("boot-1")
         self._refuse_first = refuse_first
         self._commit_status = commit_status
@@ -43,6 +46,8 @@ class PreparingLoop(Loop):
         return ControlResult("done", f"{request.cmd} {request.args.scope}")
 
     def _preview(self, action: str, scope: str) -> Preview:
+        if not self._holds_position:
+            return Preview(action, scope, self._tokens.issue(action, scope, ""), 10.0, (), (), "nothing is open")
         return Preview(
             action=action,
             scope=scope,

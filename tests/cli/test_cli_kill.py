@@ -156,6 +156,15 @@ def test_flatten_declined_leaves_the_kill(perpbot: RunCommand, tmp_path: Path, t
     assert kill_switch.is_latched(tmp_path / "KILL")
 
 
+def test_flatten_with_nothing_open_asks_nothing(perpbot: RunCommand, tmp_path: Path) -> None:
+    """The daemon says that it is flat; no question, also without a terminal."""
+    loop = PreparingLoop(holds_position=False)
+    with serving(tmp_path, loop):
+        ran = perpbot("kill", "--flatten")
+    assert (ran.code, ran.out) == (0, "flatten all committed\n")
+    assert loop.commands() == ["kill", "commit"]
+
+
 @pytest.mark.parametrize("status", ["partly_flat", "unknown"])
 def test_flat_means_flat(perpbot: RunCommand, tmp_path: Path, status: str) -> None:
     """Anything less is exit code 1."""

@@ -11,6 +11,7 @@ from fake_venue import FakeVenue, Raw
 from hypothesis import given
 from hypothesis import strategies as st
 from market_fakes import HOUR, MINUTE, T0, MemoryStore, candle, wire_candle
+
 from perp_bot.core import timeframes
 from perp_bot.core.clock import FixedClock, VenueClock
 from perp_bot.core.errors import VenueAway
@@ -82,7 +83,9 @@ def client(fake: FakeVenue) -> Iterator[VenueClient]:
     found.close()
 
 
-def fill(client: VenueClient, store: MemoryStore, timeframe: str, days: float, **extra: Any) -> tuple[SeriesReport, ...]:
+def fill(
+    client: VenueClient, store: MemoryStore, timeframe: str, days: float, **extra: Any
+) -> tuple[SeriesReport, ...]:
     return backfill(client, store, store, ["BTC"], [timeframe], days, NOW, **extra)
 
 
@@ -178,7 +181,9 @@ def test_a_series_that_keeps_failing_is_reported_and_the_others_go_on(
     assert len([request for request in fake.requests if request["type"] == "candleSnapshot"]) == 4
 
 
-def test_a_venue_that_is_away_ends_the_run(fake: FakeVenue, client: VenueClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_venue_that_is_away_ends_the_run(
+    fake: FakeVenue, client: VenueClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing answers: one clear error instead of a report for every series."""
     monkeypatch.setattr(module, "PAUSE_S", 0.0)
     fake.answers["candleSnapshot"] = lambda _: Raw(502, "")
@@ -196,7 +201,9 @@ def test_an_interrupted_run_says_so(fake: FakeVenue, client: VenueClient) -> Non
 
 
 @given(st.sets(st.integers(0, 400)), st.integers(1, 50), st.integers(1, 20))
-def test_pages_cover_everything_that_lacks_and_stay_within_their_size(lacking: set[int], most: int, bridge: int) -> None:
+def test_pages_cover_everything_that_lacks_and_stay_within_their_size(
+    lacking: set[int], most: int, bridge: int
+) -> None:
     """No index is forgotten, none is asked for twice, no page is too long."""
     pages = _pages(sorted(lacking), most, bridge)
     covered = [index for first, last in pages for index in range(first, last + 1)]
@@ -254,7 +261,11 @@ def test_history_tries_again_when_the_venue_stumbles(
 def test_months_are_walked_by_the_calendar() -> None:
     """The only interval without a fixed length."""
     march = timeframes.open_of("1M", T0 + 60 * DAY)
-    assert [timeframes.iso(open_ms)[:7] for open_ms in previous_opens("1M", march, 3)] == ["2025-12", "2026-01", "2026-02"]
+    assert [timeframes.iso(open_ms)[:7] for open_ms in previous_opens("1M", march, 3)] == [
+        "2025-12",
+        "2026-01",
+        "2026-02",
+    ]
 
 
 def test_funding_rows_are_stored(fake: FakeVenue, client: VenueClient) -> None:

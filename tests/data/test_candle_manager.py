@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from market_fakes import MINUTE, T0, MemoryStore, RecordingSink, candle
+
 from perp_bot.core import timeframes
 from perp_bot.core.clock import VenueClock
 from perp_bot.core.errors import RateLimited, VenueAway
@@ -30,7 +31,9 @@ class ScriptedRest:
         self.close_px: dict[tuple[str, int], float] = {}
         self.calls: list[tuple[str, int, int]] = []
 
-    def candles(self, symbol: str, timeframe: str, start_ms: int, end_ms: int, *_: Any, **__: Any) -> tuple[Candle, ...]:
+    def candles(
+        self, symbol: str, timeframe: str, start_ms: int, end_ms: int, *_: Any, **__: Any
+    ) -> tuple[Candle, ...]:
         self.calls.append((symbol, start_ms, end_ms))
         if symbol in self.fail:
             raise self.fail[symbol]

@@ -7,6 +7,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from perp_bot.data.frames import FrameReader, FramingError, Opcode
 
 

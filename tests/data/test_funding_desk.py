@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from market_fakes import HOUR, MINUTE, T0, MemoryStore, RecordingSink
+
 from perp_bot.core.clock import VenueClock
 from perp_bot.core.errors import VenueAway
 from perp_bot.core.events import FundingSettled

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from market_fakes import MINUTE, T0, RecordingSink
+
 from perp_bot.core.clock import VenueClock, wall_ms
 from perp_bot.core.events import ClockFrame
 from perp_bot.core.types import AssetContext, Book, Candle, PublicTrade
@@ -59,7 +60,11 @@ def send(ingest: StreamIngest, channel: str, data: Any) -> None:
 
 
 def book(time_ms: int, bid: str = "10") -> dict[str, Any]:
-    return {"coin": "BTC", "time": time_ms, "levels": [[{"px": bid, "sz": "1", "n": 1}], [{"px": "12", "sz": "1", "n": 1}]]}
+    return {
+        "coin": "BTC",
+        "time": time_ms,
+        "levels": [[{"px": bid, "sz": "1", "n": 1}], [{"px": "12", "sz": "1", "n": 1}]],
+    }
 
 
 def trade(tid: int, time_ms: int = T0) -> dict[str, Any]:
@@ -198,7 +203,9 @@ def test_a_minute_of_contexts_becomes_one_row() -> None:
 def test_a_repeated_step_changes_no_minute() -> None:
     """The practice venue repeats the current step's contexts after a reconnect."""
     minutes = AssetMinutes()
-    samples = [AssetContext("BTC", T0 + at, px, px, None, None, None, None) for at, px in ((0, 1.0), (9, 3.0), (20, 2.0))]
+    samples = [
+        AssetContext("BTC", T0 + at, px, px, None, None, None, None) for at, px in ((0, 1.0), (9, 3.0), (20, 2.0))
+    ]
     for sample in samples + samples:
         assert minutes.add(sample) is None
     (row,) = minutes.drain()

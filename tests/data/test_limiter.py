@@ -7,6 +7,7 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from perp_bot.core.clock import FixedClock
 from perp_bot.core.errors import RateLimited
 from perp_bot.data.limiter import (
@@ -105,7 +106,9 @@ def test_a_single_request_above_its_share_is_refused_at_once() -> None:
         limiter.acquire(601, RequestClass.RESEARCH)
 
 
-@given(st.lists(st.tuples(st.integers(1, 120), st.sampled_from(list(RequestClass)), st.integers(0, 20_000)), max_size=80))
+@given(
+    st.lists(st.tuples(st.integers(1, 120), st.sampled_from(list(RequestClass)), st.integers(0, 20_000)), max_size=80)
+)
 def test_no_minute_ever_exceeds_the_limit(requests: list[tuple[int, RequestClass, int]]) -> None:
     """Safety: whatever is asked when, the weight granted in any 60 s window stays within 1,200 and its class's share."""
     clock = FixedClock(0)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from fake_venue import FakeVenue
 from market_fakes import wait_for
+
 from perp_bot.data.ws_client import MarketStream, StreamListener, StreamTimings
 
 QUICK = StreamTimings(ping_every_s=0.3, silent_after_s=0.6, backoff_first_s=0.05, backoff_max_s=0.1, watch_every_s=0.1)
@@ -81,9 +82,7 @@ def test_it_pings_while_nothing_happens_and_the_pong_keeps_it_alive(fake: FakeVe
     assert fake.connections == 1
 
 
-def test_a_silent_socket_is_dropped_and_made_anew(
-    fake: FakeVenue, stream: MarketStream, listener: Listener
-) -> None:
+def test_a_silent_socket_is_dropped_and_made_anew(fake: FakeVenue, stream: MarketStream, listener: Listener) -> None:
     """Open but dead: nothing received, not even a pong; everything is subscribed again."""
     fake.answer_pings = False
     stream.start()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from perp_bot.core.errors import BadAnswer
 from perp_bot.core.types import BookLevel, CandleSource, OrderSide
 from perp_bot.data.messages import (
@@ -49,7 +50,16 @@ def test_every_channel_decodes_to_its_type() -> None:
     """One frame of each channel in the venue's shape."""
     context = {"funding": "0.0000125", "openInterest": "27353.18", "prevDayPx": "76317.0", "dayNtlVlm": "1516669192.19"}
     context |= {"premium": "-0.00059", "oraclePx": "75510.0", "markPx": "75465.0", "midPx": None, "impactPxs": None}
-    row = {"t": 1790232180000, "T": 1790232239999, "s": "BTC", "i": "1m", "o": "2.0", "c": "1.5", "h": "2.0", "l": "1.0"}
+    row = {
+        "t": 1790232180000,
+        "T": 1790232239999,
+        "s": "BTC",
+        "i": "1m",
+        "o": "2.0",
+        "c": "1.5",
+        "h": "2.0",
+        "l": "1.0",
+    }
     frames: list[tuple[dict[str, Any], type]] = [
         ({"channel": "activeAssetCtx", "data": {"coin": "BTC", "ctx": context}}, ContextFrame),
         ({"channel": "candle", "data": row | {"v": "14.2", "n": 114}}, CandleFrame),
@@ -64,7 +74,9 @@ def test_every_channel_decodes_to_its_type() -> None:
 
 def test_a_context_keeps_missing_values_missing() -> None:
     """A null mid is None, never 0; a coin without a mark has no context at all."""
-    frame = decode(b'{"channel":"activeAssetCtx","data":{"coin":"BTC","ctx":{"markPx":"10.5","oraclePx":"10","midPx":null}}}')
+    frame = decode(
+        b'{"channel":"activeAssetCtx","data":{"coin":"BTC","ctx":{"markPx":"10.5","oraclePx":"10","midPx":null}}}'
+    )
     assert isinstance(frame, ContextFrame)
     context = context_of("BTC", 7, frame.data.ctx)
     assert context is not None
@@ -136,7 +148,18 @@ def test_an_impossible_book_is_refused(levels: str, problem: str) -> None:
 )
 def test_an_impossible_candle_is_refused(change: dict[str, Any], problem: str) -> None:
     """High below close, low above open, or an open time off the interval's grid."""
-    row = {"t": 1790232180000, "T": 0, "s": "BTC", "i": "1m", "o": "1.5", "c": "2.0", "h": "2.0", "l": "1.0", "v": "1", "n": 1}
+    row = {
+        "t": 1790232180000,
+        "T": 0,
+        "s": "BTC",
+        "i": "1m",
+        "o": "1.5",
+        "c": "2.0",
+        "h": "2.0",
+        "l": "1.0",
+        "v": "1",
+        "n": 1,
+    }
     frame = decode(json.dumps({"channel": "candle", "data": row | change}).encode())
     assert isinstance(frame, CandleFrame)
     with pytest.raises(BadAnswer, match=problem):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fake_venue import FakeVenue, Raw
 from market_fakes import HOUR, MINUTE, T0, candle, wire_candle
+
 from perp_bot.core.clock import FixedClock
 from perp_bot.core.errors import BadAnswer, PerpBotError, RateLimited, VenueAway, VenueRefused, VenueTimeout
 from perp_bot.core.types import BookLevel, FundingRate, Instrument

@@ -371,9 +371,9 @@ def stream(rows: list[tuple[str, int, int, int]]) -> list[Input]:
         at, px = seconds * 1000, 100.0 + offset
         if kind == "t":
             out.append((at, 1, trade(at, px, size / 1000, tid=place)))
-        elif kind == "b":
+        elif kind == "b" and not any(at == other and rank == 0 for other, rank, _ in out):  # one book a moment
             out.append((at, 0, book(at, px - 0.5, px + 0.5, size / 1000)))
-        else:
+        elif kind == "m":
             out.append((at, 2, mark(at, px)))
     return [item for _, _, item in sorted(out, key=lambda row: row[:2])]
 

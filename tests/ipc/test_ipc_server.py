@@ -143,10 +143,12 @@ def test_a_socket_file_left_by_a_dead_daemon_is_replaced(tmp_path: Path) -> None
 def test_a_second_server_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
     """One daemon a database (I8): a living socket is never replaced."""
     with serving(tmp_path):
+        descriptors = len(os.listdir("/proc/self/fd"))
         second = IpcServer(tmp_path / "perp-bot.sock", kill_latch=tmp_path / "KILL", hello=HELLO, control=Loop())
         with pytest.raises(DaemonBusy, match=f"pid {os.getpid()}"):
             second.start()
         second.stop()
+        assert len(os.listdir("/proc/self/fd")) == descriptors
         with RawClient(tmp_path) as client:
             assert client.ask("hello")["ok"] is True
 

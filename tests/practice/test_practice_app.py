@@ -59,8 +59,14 @@ def test_a_taken_port_ends_serve_too() -> None:
 
 @pytest.mark.parametrize(
     ("text", "hours"),
-    [(None, 400), ("12.5", 12.5), ("2026-01-01T11:00:00Z", 72), ("2026-01-01T11:00", 72), (str(RECORDED_START_MS + HOUR_MS), 1)],
-)  # fmt: skip
+    [
+        (None, 400),
+        ("12.5", 12.5),
+        ("2026-01-01T11:00:00Z", 72),
+        ("2026-01-01T11:00", 72),
+        (str(RECORDED_START_MS + HOUR_MS), 1),
+    ],
+)
 def test_a_start_is_hours_or_a_time(text: str | None, hours: float) -> None:
     """Hours into the recording, ISO (UTC unless said) or epoch ms; 400 hours by default."""
     assert parse_start(text) == RECORDED_START_MS + int(hours * HOUR_MS)

@@ -10,7 +10,7 @@ import pytest
 import requests
 from practice_socket import PLENTY, Socket, candle_rows
 
-from perp_bot.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
+from perp_bot.core.timeframes import HOUR_MS, MINUTE_MS
 from perp_bot.practice.thread import PracticeServer
 
 Connect = Callable[[PracticeServer], Socket]
@@ -177,14 +177,14 @@ def test_an_unaligned_start_steps_to_the_next_whole_minute() -> None:
 
 
 @pytest.mark.slow
-def test_a_day_of_steps_is_lossless(connect: Connect) -> None:
-    """21 hours of minutes in one request: no clock frame is missing although they outrun the reader's buffer."""
-    with PracticeServer(speed=None, limits=PLENTY) as venue:
+def test_a_long_step_is_lossless(connect: Connect) -> None:
+    """Four hours of minutes in one request: no clock frame is missing although they outrun the reader's buffer."""
+    with PracticeServer(speed=None, start="401", limits=PLENTY) as venue:
         socket = connect(venue)
         follow(socket)
         start = venue.now_ms
-        steps = (DAY_MS - start % DAY_MS) // MINUTE_MS
-        thread = threading.Thread(target=venue.step, args=("1d",), name="step-a-day")
+        steps = 240 - start // MINUTE_MS % 240
+        thread = threading.Thread(target=venue.step, args=("4h",), name="long-step")
         thread.start()
         counted = [socket.until("practiceClock")[-1]["data"]["step"] for _ in range(steps)]
         thread.join(10)
