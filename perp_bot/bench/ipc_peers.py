@@ -111,13 +111,12 @@ def serve(folder: Path, size: int) -> None:
     server.start()
     ended = threading.Event()
     threading.Thread(target=_set_at_end_of_input, args=(ended,), daemon=True).start()
-    number = 0
     snapshot = snapshot_of_bytes(size)
-    print("ready", flush=True)
-    while not ended.is_set():
-        number += 1
-        server.publish(msgspec.structs.replace(snapshot, seq=number))
-        ended.wait(PUBLISH_EVERY_S)
+    server.publish(snapshot)
+    print("ready", flush=True)  # not before there is a state to ask for
+    while not ended.wait(PUBLISH_EVERY_S):
+        snapshot = msgspec.structs.replace(snapshot, seq=snapshot.seq + 1)
+        server.publish(snapshot)
     server.stop()
 
 

@@ -52,9 +52,8 @@ def run(config: Config, days: float, symbols: tuple[str, ...], *, as_json: bool)
         if as_json:
             put_json(asdict(report))
         else:
-            put(
-                f"{report.text}  (asked {report.asked:,}, had {report.had:,}, fetched {report.fetched:,}, missing {report.missing:,})"
-            )
+            counts = f"asked {report.asked:,}, had {report.had:,}, fetched {report.fetched:,}"
+            put(f"{report.text}  ({counts}, missing {report.missing:,})")
     return EXIT_FAILURE if any(report.error is not None for report in reports) else EXIT_OK
 
 

@@ -131,7 +131,7 @@ def plan_candles(reader: CandleReader, symbol: str, timeframe: str, days: float,
     # The newest 5,000 include the open candle; what is older does not exist at the venue any more.
     oldest = max(0, len(asked) - (MAX_CANDLES - 1))
     lacking = [index for index, open_ms in enumerate(asked) if index >= oldest and open_ms not in had]
-    pages = _pages(lacking, MAX_CANDLES, _BRIDGE)
+    pages = _pages(lacking, MAX_CANDLES - 1, _BRIDGE)
     return _Work(symbol, timeframe, tuple(asked), had & set(asked), tuple((asked[a], asked[b]) for a, b in pages))
 
 
@@ -179,7 +179,9 @@ def _candle_page(
     client: VenueClient, writer: RowWriter, work: _Work, page: tuple[int, int], *, now_ms: int, generated: bool
 ) -> set[int]:
     first_ms, last_ms = page
-    rows = client.candles(work.symbol, work.timeframe, first_ms, last_ms, RequestClass.RESEARCH, max_wait_s=PATIENCE_S)
+    # One candle more than is lacking: a later row proves that the last one is final.
+    proof_ms = timeframes.close_of(work.timeframe, last_ms)
+    rows = client.candles(work.symbol, work.timeframe, first_ms, proof_ms, RequestClass.RESEARCH, max_wait_s=PATIENCE_S)
     final = tuple(row for row in rows if _is_final(row, rows, now_ms))
     if final:
         writer.put(CandleRows(final, generated=generated))

@@ -38,10 +38,18 @@ class GapFill:
         self._lock = threading.Lock()
         self._gap: _Gap | None = None
 
-    def request(self, since_ms: int, outage_s: float, subscriptions: int, reconnects: int) -> None:
-        """Ask for the gap since `since_ms` (venue time) to be filled; a newer request replaces an older one."""
+    def request(
+        self, since_ms: int, outage_s: float, subscriptions: int, reconnects: int, rest_problem: str | None
+    ) -> None:
+        """Ask for the gap since `since_ms` (venue time) to be filled; a newer request replaces an older one.
+
+        While REST fails (`rest_problem`) the stream is reported as up at once: the filling may take long.
+        """
+        gap = _Gap(since_ms, outage_s, subscriptions, reconnects)
+        if rest_problem is not None:
+            self._report(gap, f"the gap is not filled yet: {rest_problem}")
         with self._lock:
-            self._gap = _Gap(since_ms, outage_s, subscriptions, reconnects)
+            self._gap = gap
 
     def wait_s(self) -> float | None:
         """Return wall seconds until the next try."""
@@ -60,17 +68,19 @@ class GapFill:
         if gap is None:
             return
         filled, problem = self._candles.fill_gap(gap.since_ms)
-        back = f"reconnected after {gap.outage_s:.1f} s, {gap.subscriptions} subscriptions"
-        if problem is None:
-            note = f"{back}, {filled} candles filled by REST"
+        outcome = f"{filled} candles filled by REST" if problem is None else f"the gap is not filled yet: {problem}"
+        if gap.is_reported:
+            log.info("market stream: %s", outcome)
         else:
-            note = f"{back}, the gap is not filled yet: {problem}"
-        if not gap.is_reported:
-            self._sink.put_event(StreamStatus(True, gap.reconnects, note))
-            gap.is_reported = True
-        log.info("market stream: %s", note)
+            self._report(gap, outcome)
         with self._lock:
             if problem is not None:
                 gap.next_try_s = monotonic_s() + RETRY_S
             elif self._gap is gap:
                 self._gap = None
+
+    def _report(self, gap: _Gap, outcome: str) -> None:
+        note = f"reconnected after {gap.outage_s:.1f} s, {gap.subscriptions} subscriptions, {outcome}"
+        gap.is_reported = True
+        log.info("market stream: %s", note)
+        self._sink.put_event(StreamStatus(True, gap.reconnects, note))

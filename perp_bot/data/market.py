@@ -249,7 +249,8 @@ class MarketData(StreamListener):
         if outage_s is None:
             self._sink.put_event(StreamStatus(True, 0, f"connected, {subscriptions} subscriptions"))
             return
-        self._gap.request(self._lost_ms, outage_s, subscriptions, self._stream.reconnects)
+        rest = self.client.health()
+        self._gap.request(self._lost_ms, outage_s, subscriptions, self._stream.reconnects, rest.last_error)
         self._watch.look_soon()
         self._worker.wake()
 

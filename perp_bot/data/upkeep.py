@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -56,7 +55,6 @@ class SeriesUpkeep:
         self._clock = clock
         self._store_candles = store_candles
         self._store_funding = store_funding
-        self._lock = threading.Lock()
 
     def wait_s(self) -> float | None:
         """Return wall seconds until a series is due; None = not before the venue's clock is moved."""
@@ -65,7 +63,7 @@ class SeriesUpkeep:
 
     def _wait_of(self, item: StoredSeries) -> float | None:
         until_s = self._clock.wall_seconds_until(item.due_ms)
-        return None if until_s is None else max(until_s, item.due_s - monotonic_s())
+        return None if until_s is None else max(0.0, until_s, item.due_s - monotonic_s())
 
     def is_pending(self) -> bool:
         """Never: nobody waits for it."""
@@ -73,9 +71,7 @@ class SeriesUpkeep:
 
     def run(self) -> None:
         """Read one series that is due."""
-        item = next(
-            (item for item in self._series if self._wait_of(item) == 0.0 or (self._wait_of(item) or 1) <= 0), None
-        )
+        item = next((item for item in self._series if self._wait_of(item) == 0.0), None)
         if item is None:
             return
         try:

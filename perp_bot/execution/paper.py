@@ -84,6 +84,7 @@ class PaperExecutor:
         self._mark_ms: dict[str, int] = {}
         self._trade_ms: dict[str, tuple[int, set[int]]] = {}  # newest trade time, and the ids seen at it
         self._resume_tid: dict[str, int] = {}  # after a restart: the public trade that filled an order last
+        self._retry: set[str] = set()  # after a restart: takers that try again when the replay has reached their time
         self._inbox: list[_Input] = []
         self._events: list[OrderEvent] = []
 
@@ -176,10 +177,9 @@ class PaperExecutor:
             triggered, by_trade = _TRIGGERED.match(order.note), _BY_TRADE.match(order.note)
             if by_trade is not None:
                 self._resume_tid[intent.cloid] = int(by_trade[1])
-            if intent.order_type is OrderType.TAKER:
-                self._taking[intent.cloid] = intent.created_ms
-            elif triggered is not None:
-                self._taking[intent.cloid] = int(triggered[1])
+            if intent.order_type is OrderType.TAKER or triggered is not None:
+                self._taking[intent.cloid] = int(triggered[1]) if triggered is not None else intent.created_ms
+                self._retry.add(intent.cloid)
         symbols = {order.intent.symbol for order in live_orders} | set(self._positions)
         for symbol in sorted(symbols):
             position = self._positions.get(symbol)
@@ -212,7 +212,10 @@ class PaperExecutor:
             if not due or min(due)[0] > now_ms:
                 return
             at_ms, cloid = min(due, key=lambda entry: entry[0])
-            if cloid in self._taking:
+            if cloid in self._retry:
+                self._retry.discard(cloid)
+                self._take(cloid)
+            elif cloid in self._taking:
                 minutes = self._gives_up_ms / MINUTE_MS
                 note = f"no fresh book for {minutes:g} min: entry given up"
                 self._keep(orders.cancelled(self._live[cloid], at_ms, note))
@@ -222,9 +225,11 @@ class PaperExecutor:
                 self._start_taking(cloid, at_ms, "takes: not filled in time" if untouched else "")
 
     def _due_ms(self, order: Order) -> int | None:
+        since = self._taking.get(order.intent.cloid)
+        if order.intent.cloid in self._retry:
+            return since
         if order.intent.role is not OrderRole.ENTRY:
             return None
-        since = self._taking.get(order.intent.cloid)
         return order.intent.expires_ms if since is None else since + self._gives_up_ms
 
     # ------------------------------------------------------------ the three inputs
@@ -235,7 +240,7 @@ class PaperExecutor:
             return
         self._books[book.symbol] = book
         for order in self._of(book.symbol):
-            if order.intent.cloid in self._taking:
+            if order.intent.cloid in self._taking and order.intent.cloid not in self._retry:
                 self._take(order.intent.cloid)
 
     def _take_trade(self, trade: PublicTrade) -> None:
@@ -427,6 +432,7 @@ class PaperExecutor:
             self._live.pop(cloid, None)
             self._taking.pop(cloid, None)
             self._resume_tid.pop(cloid, None)
+            self._retry.discard(cloid)
             self._finished[cloid] = order
             if len(self._finished) > _FINISHED_KEPT:
                 del self._finished[next(iter(self._finished))]

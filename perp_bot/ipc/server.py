@@ -21,8 +21,8 @@ from typing import Any
 import msgspec
 
 from perp_bot.core.clock import monotonic_s
-from perp_bot.core.errors import IpcError, StoreError
-from perp_bot.ipc import listener
+from perp_bot.core.errors import IpcError
+from perp_bot.ipc import listener, outcomes
 from perp_bot.ipc.connection import Connection, ConnectionDropped, OversizedLine
 from perp_bot.ipc.control import (
     CONTROL_COMMANDS,
@@ -36,7 +36,6 @@ from perp_bot.ipc.control import (
 from perp_bot.ipc.protocol import (
     COMMANDS,
     MAX_LINE_BYTES,
-    ControlResult,
     ErrorBody,
     EventPush,
     Hello,
@@ -44,7 +43,6 @@ from perp_bot.ipc.protocol import (
     Request,
 )
 from perp_bot.ipc.state import EventNote, StateSnapshot
-from perp_bot.risk import kill_switch
 
 LOG = logging.getLogger(__name__)
 
@@ -280,7 +278,7 @@ class IpcServer:
         try:
             request = self._decode(line)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            self._reply(connection, _id_of(line), IpcError(f"not a request: {error}", code="malformed"))
+            self._reply(connection, outcomes.id_of(line), IpcError(f"not a request: {error}", code="malformed"))
             return
         try:
             self._dispatch(connection, request)
@@ -375,20 +373,9 @@ class IpcServer:
             self._respond(key, IpcError(f"the trading loop took no request: {error}", code="busy"))
 
     def _latch(self, connection: Connection, args: ControlArgs) -> str | None:
-        """Latch the kill on disk, now, on this thread; return what went wrong, or None."""
         published = self._published
-        try:
-            kill_switch.latch(
-                self._kill_latch,
-                who=connection.peer.text,
-                reason=args.reason or "",
-                venue_ms=published.snapshot.as_of_ms if published else None,
-            )
-        except StoreError as error:
-            LOG.critical("%s", error)
-            return str(error)
-        LOG.warning("kill latched by %s: %s", connection.peer.text, args.reason or "no reason given")
-        return None
+        venue_ms = published.snapshot.as_of_ms if published else None
+        return outcomes.latch_kill(self._kill_latch, connection.peer, args.reason or "", venue_ms)
 
     def _respond(self, key: int, outcome: Outcome) -> None:
         """Take the loop's answer, on whatever thread."""
@@ -405,7 +392,7 @@ class IpcServer:
     def _expire(self, now_s: float) -> None:
         for key in [key for key, pending in self._pending.items() if pending.deadline_s <= now_s]:
             pending = self._pending.pop(key)
-            self._finish(pending, _timed_out(pending.cmd))
+            self._finish(pending, outcomes.timed_out(pending.cmd))
         for connection in [item for item in self._connections if item.closing_at_s is not None or item.has_unsent]:
             if connection.closing_at_s is not None and connection.closing_at_s <= now_s:
                 self._drop(connection)
@@ -417,7 +404,7 @@ class IpcServer:
 
     def _finish(self, pending: _Pending, outcome: Outcome) -> None:
         if pending.cmd == "kill":
-            outcome = _of_kill(outcome, pending.latch_error)
+            outcome = outcomes.of_kill(outcome, pending.latch_error)
         self._guarded(pending.connection, self._reply, pending.request_id, outcome)
 
     # ------------------------------------------------------------ connections
@@ -461,34 +448,3 @@ class IpcServer:
         with self._wake_lock:
             os.close(self._wake_fd)
             self._wake_fd = -1
-
-
-def _timed_out(cmd: str) -> Outcome:
-    if cmd == "kill":
-        return ControlResult(
-            "killed",
-            "killed: latched on disk; the trading loop has not answered yet "
-            "(it looks at the latch before every order that adds exposure)",
-        )
-    if cmd == "wait_until":
-        return IpcError("the venue's time did not get there in time", code="timeout")
-    return IpcError("the trading loop does not answer; kill works", code="timeout")
-
-
-def _of_kill(outcome: Outcome, latch_error: str | None) -> Outcome:
-    """Return what to say of a kill, the truth about the latch first."""
-    if latch_error is not None:
-        return IpcError(f"{latch_error}; the trading loop was told, but a restart would forget it", code="refused")
-    if isinstance(outcome, IpcError):
-        return IpcError(f"the kill is latched on disk, but: {outcome}", code=outcome.code)
-    return outcome
-
-
-def _id_of(line: bytes) -> int | str | None:
-    """Return the id of a line that is JSON but not a request, so that its sender can tell which one it was."""
-    try:
-        found = msgspec.json.decode(line)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return None
-    request_id = found.get("id") if isinstance(found, dict) else None
-    return request_id if isinstance(request_id, (int, str)) and not isinstance(request_id, bool) else None

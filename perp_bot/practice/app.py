@@ -11,17 +11,11 @@ from pathlib import Path
 
 from aiohttp import web
 
-from perp_bot.core.errors import UsageError, VenueError
+from perp_bot.core.errors import UsageError
 from perp_bot.core.timeframes import iso
-from perp_bot.practice.server.http import Server
+from perp_bot.practice.server.http import Server, listen
 from perp_bot.practice.server.venue import Venue
 from perp_bot.practice.settings import Settings
-
-
-class PortTaken(VenueError):
-    """The address cannot be listened on."""
-
-    exit_code = 1
 
 
 def serve(
@@ -68,17 +62,10 @@ async def _serve(server: Server, host: str, port: int) -> None:
     runner = web.AppRunner(server.application(), access_log=None, handle_signals=False, shutdown_timeout=0.5)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise PortTaken(
-                f"practice venue: cannot listen on {host}:{port} ({error.strerror or error}); "
-                "another one may be running, or choose --port"
-            ) from None
+        bound = await listen(runner, host, port)
         clock = server.venue.clock
         speed = "step" if clock.speed is None else f"{clock.speed:g}x"
-        address = f"http://{host}:{runner.addresses[0][1]}"
+        address = f"http://{host}:{bound}"
         print(
             f"practice venue on {address}: speed {speed}, seed {server.venue.settings.seed}, "
             f"venue time {iso(clock.now_ms())}; prices are generated below recorded hours",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime
 
@@ -54,6 +55,8 @@ def parse_start(text: str | None) -> int:
             ) from None
         at_ms = int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1_000)
     else:
+        if not math.isfinite(number):
+            raise UsageError(f"--start {text!r}: expected hours into the recording, an ISO time or epoch ms")
         at_ms = int(number) if number >= RECORDED_START_MS / 10 else RECORDED_START_MS + round(number * HOUR_MS)
     if at_ms < RECORDED_START_MS + HOUR_MS:
         raise UsageError(

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from perp_bot.core.errors import PerpBotError, VenueAway
-from perp_bot.practice.server.http import Server
+from perp_bot.practice.server.http import Server, listen
 from perp_bot.practice.server.venue import Venue
 from perp_bot.practice.settings import Cadence, Limits, Settings
 
@@ -155,9 +155,7 @@ class PracticeServer:
         runner = web.AppRunner(server.application(), access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, "127.0.0.1", self._port)
-            await site.start()
-            self._port = runner.addresses[0][1]
+            self._port = await listen(runner, "127.0.0.1", self._port)
             self._server = server
             self._ready.set()
             await self._stop.wait()

@@ -323,10 +323,15 @@ class Daemon:
 
     def _start_signals(self, stack: ExitStack, desk: Desk, market: MarketData) -> None:
         from perp_bot.ops.alerts import Alerts
-        from perp_bot.signals.service import SignalService
-        from perp_bot.trading.signal_wiring import collectors_for
+        from perp_bot.signals.wiring import LimiterBudget, signal_service
 
-        service = SignalService(self._clock, collectors_for(self._config, self._clock, desk, market))
+        service = signal_service(
+            self._config,
+            self._clock,
+            budget=LimiterBudget(market.client.limiter),
+            watched=lambda: desk.symbols,
+            book_source=desk.market.book,
+        )
         service.start()
         stack.callback(service.stop)
         self._signals = service

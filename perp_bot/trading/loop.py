@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from perp_bot.core.clock import VenueClock, monotonic_s
-from perp_bot.core.errors import IpcError
+from perp_bot.core.errors import IpcError, StoreError
 from perp_bot.core.events import BoundaryClosed, FeedOverflow, FundingSettled, MarketEvent, StreamStatus
 from perp_bot.core.types import Instrument, OrderIntent
 from perp_bot.data.db.rows import StateRow
@@ -174,20 +174,36 @@ class TradingLoop:
         self._answer_waiters()
 
     def _look_at_latch(self, now_ms: int) -> bool:
-        """Follow the latch file, whoever put it there: a kill cancels entry orders, protective ones stay."""
+        """Follow the latch file, whoever put it there: a kill cancels entry orders, protective ones stay.
+
+        A latch file that vanished is put back: only unkill, with its phrase, lifts a kill.
+        """
         desk = self._desk
-        if (desk.killed is not None) == kill_switch.is_latched(desk.kill_latch):
+        is_latched = kill_switch.is_latched(desk.kill_latch)
+        if desk.killed is not None:
+            if not is_latched:
+                self._latch_again(now_ms)
+            return False
+        if not is_latched:
             return False
         latch = kill_switch.read(desk.kill_latch)
-        desk.killed = None if latch is None else latch.text
-        if latch is None:
-            self._notes.say("UNKILLED", "the kill latch is gone: entries are allowed again", now_ms)
-        else:
-            cancelled = self._controls.cancel_entries(now_ms, "killed")
-            text = f"{latch.text}; {cancelled} entry orders cancelled, protective orders stay"
-            self._notes.say("KILLED", text, now_ms, level=logging.WARNING)
+        desk.killed = "killed (the latch could not be read)" if latch is None else latch.text
         self._journal.put(StateRow("kill", desk.killed, now_ms))
+        cancelled = self._controls.cancel_entries(now_ms, "killed")
+        text = f"{desk.killed}; {cancelled} entry orders cancelled, protective orders stay"
+        self._notes.say("KILLED", text, now_ms, level=logging.WARNING)
         return True
+
+    def _latch_again(self, now_ms: int) -> None:
+        try:
+            kill_switch.latch(
+                self._desk.kill_latch, who="the daemon", reason=f"put back: {self._desk.killed}", venue_ms=now_ms
+            )
+        except StoreError as error:
+            LOG.error("the kill still holds in memory and in the database, but its file: %s", error)
+            return
+        text = "the latch file was removed by hand and is back: only `perpbot unkill` lifts a kill"
+        self._notes.say("KILLED", text, now_ms, level=logging.WARNING)
 
     def _control(self, request: ControlRequest, now_ms: int) -> bool:
         if request.is_expired(monotonic_s()):

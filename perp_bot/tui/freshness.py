@@ -62,7 +62,7 @@ def age_text(age_s: float | None) -> str:
     age = max(0.0, age_s)
     if age < 9.95:
         return f"{age:.1f}s"
-    seconds = int(age)
+    seconds = int(age + 0.05)
     if seconds < 60:
         return f"{seconds}s"
     if seconds < 3600:

@@ -1,4 +1,4 @@
-"""Fakes around the market side: a sink that records in order, a store in memory, and waiting without sleeping blindly."""
+"""Fakes around the market side: a sink that records in order, a store in memory, waiting with a deadline."""
 
 from __future__ import annotations
 

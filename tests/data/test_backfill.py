@@ -127,7 +127,7 @@ def test_a_hole_inside_the_store_is_found_and_filled(fake: FakeVenue, client: Ve
     report, _ = fill(client, store, "15m", 3)
     assert (report.fetched, report.missing) == (2, 0)
     (request,) = fake.requests
-    assert (request["req"]["startTime"], request["req"]["endTime"]) == (lost[0], lost[1])
+    assert (request["req"]["startTime"], request["req"]["endTime"]) == (lost[0], lost[1] + QUARTER)
 
 
 def test_a_provisional_row_is_asked_for_again(fake: FakeVenue, client: VenueClient) -> None:

@@ -40,7 +40,7 @@ class ScriptedRest:
         now_ms = self.clock.now_ms()
         step = timeframes.length_ms(timeframe)
         last_ms = now_ms if self.has_open_candle else timeframes.open_of(timeframe, now_ms) - 1
-        opens = [at for at in range(timeframes.open_of(timeframe, start_ms), min(end_ms, last_ms) + 1, step)]
+        opens = range(timeframes.open_of(timeframe, start_ms), min(end_ms, last_ms) + 1, step)
         return tuple(
             candle(symbol, timeframe, at, self.close_px.get((symbol, at), 100.0))
             for at in opens

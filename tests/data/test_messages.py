@@ -28,7 +28,7 @@ RECORDED = Path(__file__).parent / "recorded_stream.txt"
 
 
 def test_recorded_frames_of_the_real_venue_decode() -> None:
-    """Frames recorded on 2025-01-26 (MIT, hftbacktest; see ATTRIBUTION.md): books uncrossed, 20 levels, trades signed."""
+    """Frames recorded on 2025-01-26 (MIT, see ATTRIBUTION.md): uncrossed, 20 levels a side."""
     books = trades = 0
     for line in RECORDED.read_bytes().splitlines():
         frame = decode(line)
@@ -88,7 +88,7 @@ def test_a_context_keeps_missing_values_missing() -> None:
 
 def test_trades_carry_the_aggressors_side() -> None:
     """B is a buy, A a sell."""
-    text = '{"channel":"trades","data":[{"coin":"BTC","side":"%s","px":"1","sz":"2","time":3,"tid":4,"users":["0x","0x"]}]}'
+    text = '{"channel":"trades","data":[{"coin":"BTC","side":"%s","px":"1","sz":"2","time":3,"tid":4,"users":[]}]}'
     sides = []
     for letter in "BA":
         frame = decode((text % letter).encode())

@@ -184,7 +184,7 @@ def test_no_answer_in_time_is_a_timeout(fake: FakeVenue, client: VenueClient) ->
         await asyncio.sleep(3)
 
     fake.answers["exchangeStatus"] = never
-    with pytest.raises(VenueTimeout, match="within 0.3 s"):
+    with pytest.raises(VenueTimeout, match=r"within 0\.3 s"):
         client.exchange_status(timeout_s=0.3)
 
 

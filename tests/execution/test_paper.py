@@ -529,6 +529,7 @@ def test_an_intent_on_disk_is_sent_after_the_restart() -> None:
     order = Order(exit_of(created_ms=T0 + 1000), OrderState.INTENT, D(0), None, T0 + 1000)
     paper.restore([order], [position()])
     paper.on_book(book(1000))
+    paper.on_time(T0 + 1000)
     assert [(f.size, f.venue_ms) for f in fills_of(paper.drain())] == [(D(1), T0 + 1000)]
 
 

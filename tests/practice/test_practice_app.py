@@ -13,9 +13,10 @@ import requests
 
 from perp_bot.core.errors import PerpBotError, UsageError
 from perp_bot.core.timeframes import HOUR_MS
-from perp_bot.practice.app import PortTaken, serve
+from perp_bot.practice.app import serve
 from perp_bot.practice.clock import PracticeClock, origin_for, parse_start
 from perp_bot.practice.market.hours import RECORDED_START_MS
+from perp_bot.practice.server.http import PortTaken
 from perp_bot.practice.thread import PracticeServer
 
 SERVE = "from perp_bot.practice.app import serve; serve(port=0, speed={speed}, start='400.5', seed=7)"

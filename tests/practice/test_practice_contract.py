@@ -14,6 +14,7 @@ from practice_socket import PLENTY, Socket
 from perp_bot.practice.thread import PracticeServer
 
 RECORDED = json.loads((Path(__file__).parent.parent / "recorded" / "hyperliquid_answers.json").read_text())
+Ask = Callable[..., Any]
 USER = "0x" + "0" * 39 + "1"
 START = {"startTime": 0}
 
@@ -49,7 +50,8 @@ DEVIATIONS: dict[tuple[str, str, str], str] = {
     ("sdk", "meta", "*"): "an answer of 2023: marginTableId, marginTables and collateralToken came later",
     ("go", "meta", ".collateralToken"): "an answer of 2025-10: the key came later",
     ("go", "metaAndAssetCtxs", "[0].collateralToken"): "an answer of 2025-10: the key came later",
-    ("go", "spotMeta", ".tokens[].evmContract"): "null here: the practice tokens have no contract",
+    ("go", "spotMeta", ".tokens[].evmContract.address"): "null here: the practice tokens have no contract",
+    ("go", "spotMeta", ".tokens[].evmContract.evm_extra_wei_decimals"): "as above",
     ("go", "spotMeta", ".tokens[].deployerTradingFeeShare"): "the key is in the answers of 2026",
     ("go", "perpDexs", "*"): "the practice venue has no builder dexs: [null]",
     ("go", "allMids", "*"): "other coins are listed; every value is compared by form below",
@@ -126,9 +128,7 @@ def differences(source: str, kind: str, ours: Any, theirs: Any) -> list[str]:
 @pytest.mark.parametrize(
     "pair", RECORDED["info"], ids=[f"{pair['source']}-{pair['request']['type']}" for pair in RECORDED["info"]]
 )
-def test_an_answer_has_the_recorded_shape(
-    shared: PracticeServer, ask: Callable[..., Any], pair: dict[str, Any]
-) -> None:
+def test_an_answer_has_the_recorded_shape(shared: PracticeServer, ask: Ask, pair: dict[str, Any]) -> None:
     """Same keys, same JSON types, decimals as strings where the venue has strings; each exception is listed."""
     kind = pair["request"]["type"]
     ours = ask(shared, kind, **ASKED[kind])
@@ -145,7 +145,7 @@ def test_the_comparison_can_fail() -> None:
     assert len(differences("x", "l2Book", wrong, recorded)) == 4
 
 
-def test_every_mid_is_a_decimal_string(shared: PracticeServer, ask: Callable[..., Any]) -> None:
+def test_every_mid_is_a_decimal_string(shared: PracticeServer, ask: Ask) -> None:
     """Coins differ between venues; the form of a mid does not."""
     for pair in RECORDED["info"]:
         if pair["request"]["type"] == "allMids":
@@ -153,7 +153,7 @@ def test_every_mid_is_a_decimal_string(shared: PracticeServer, ask: Callable[...
     assert {form(value) for value in ask(shared, "allMids").values()} == {"decimal string"}
 
 
-def test_the_only_extra_key_is_the_practice_label(shared: PracticeServer, ask: Callable[..., Any]) -> None:
+def test_the_only_extra_key_is_the_practice_label(shared: PracticeServer, ask: Ask) -> None:
     """exchangeStatus is the venue's {specialStatuses, time} and one listed deviation."""
     assert set(ask(shared, "exchangeStatus")) == {"specialStatuses", "time", "practice"}
 

@@ -94,7 +94,7 @@ def test_a_candle_with_nan(stepped: PracticeServer) -> None:
 
 
 def test_a_coin_can_be_delisted_while_running(stepped: PracticeServer, connect: Connect) -> None:
-    """It stays in the universe marked, its book empties, trades and candles stop; the others go on; and it can return."""
+    """It stays in the universe marked, its book empties, trades and candles stop; others go on; it can return."""
     socket = connect(stepped)
     for subscription in ({"type": "trades", "coin": "ETH"}, {"type": "candle", "coin": "ETH", "interval": "1m"}):
         socket.subscribe(**subscription)
@@ -124,6 +124,7 @@ def test_clock_skew_moves_the_told_time_only(stepped: PracticeServer) -> None:
     assert candle_rows(stepped, "BTC", "1m")[-1] == last
 
 
+@pytest.mark.slow
 def test_answers_can_be_late(stepped: PracticeServer) -> None:
     """delay_ms holds an answer back: a client with less patience sees nothing."""
     stepped.set_faults(delay_ms={"amount": 2_000, "on": ["meta"]})

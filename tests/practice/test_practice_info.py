@@ -118,6 +118,7 @@ def test_the_open_candle_is_what_its_trades_so_far_make(ask: Ask) -> None:
         assert rows[-1]["n"] >= 1
 
 
+@pytest.mark.slow
 def test_funding_history_pages_by_500(ask: Ask) -> None:
     """At most 500 rows, oldest first, hourly, each 1 to 118 ms after its hour; the last time is inclusive."""
     with PracticeServer(speed=None, start="600") as venue:
@@ -158,6 +159,7 @@ def test_a_recorded_delisted_coin_has_no_market(shared: PracticeServer, ask: Ask
     assert ask(shared, "allMids")["MATIC"] == "0.37621"
 
 
+@pytest.mark.slow
 def test_weights_run_out_and_come_back_with_the_venues_clock() -> None:
     """1200 a minute per IP: 60 requests of weight 20, then 429 null until a venue minute has passed."""
     with PracticeServer(speed=None) as venue:
@@ -169,6 +171,7 @@ def test_weights_run_out_and_come_back_with_the_venues_clock() -> None:
         assert post(venue, {"type": "allMids"}).status_code == 200
 
 
+@pytest.mark.slow
 def test_rows_are_weighed_too() -> None:
     """5000 candles cost 20 + 84, 500 funding rows 20 + 25, an l2Book 2, a role 60."""
     with PracticeServer(speed=None, start="600") as venue:
@@ -201,6 +204,7 @@ def test_the_weight_limit_can_be_raised() -> None:
         assert "weight_per_minute" in refused.json()["error"]
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes_whatever_was_asked_before() -> None:
     """Two venues answer byte for byte alike, also when asked in another order."""
     bodies: list[dict[str, Any]] = [

@@ -35,6 +35,7 @@ def test_the_sdk_learns_the_universe(info: Info) -> None:
     assert info.coin_to_asset["SOL"] == 3
 
 
+@pytest.mark.slow
 def test_the_sdks_market_calls_work(info: Info, shared: PracticeServer) -> None:
     """Every market read of the SDK decodes to what it promises."""
     now = shared.now_ms

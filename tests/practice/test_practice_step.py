@@ -81,6 +81,7 @@ def test_contexts_of_a_step_hold_the_marks_extremes(stepped: PracticeServer, con
     assert min(marks) <= every.min()
 
 
+@pytest.mark.slow
 def test_a_longer_step_is_made_of_minutes(stepped: PracticeServer, connect: Connect) -> None:
     """To the next 15m close: fifteen clock frames, final candles exactly once each and equal to REST."""
     socket = connect(stepped)
@@ -100,8 +101,6 @@ def test_a_longer_step_is_made_of_minutes(stepped: PracticeServer, connect: Conn
         trade for frame in frames if frame["channel"] == "trades" for trade in frame["data"] if trade["coin"] == "BTC"
     ]
     assert len(trades) == sum(row["n"] for row in rest)
-    assert stepped.step("1h") == start + HOUR_MS
-    assert stepped.step("1h", count=2) == start + 3 * HOUR_MS
 
 
 def test_whoever_subscribes_late_gets_the_current_minute_again(stepped: PracticeServer, connect: Connect) -> None:
@@ -135,6 +134,7 @@ def test_no_frame_comes_before_the_clock_is_subscribed_or_stepped(stepped: Pract
     assert socket.read() == {"channel": "pong"}
 
 
+@pytest.mark.slow
 def test_two_venues_step_alike(connect: Connect) -> None:
     """Same seed and start, same frames; through the end of the recording too."""
     told = []
@@ -158,6 +158,17 @@ def test_stepping_speaks_http(stepped: PracticeServer) -> None:
         assert refused.status_code == 400
         assert refused.json()["error"]
     assert stepped.now_ms == start + 4 * MINUTE_MS
+
+
+@pytest.mark.slow
+def test_a_step_goes_to_the_next_close_of_its_timeframe(stepped: PracticeServer) -> None:
+    """From 03:00: the 5m close 03:05, the 1h close 04:00, two more hours, the day's end."""
+    start = stepped.now_ms
+    assert stepped.step("5m") == start + 5 * MINUTE_MS
+    assert stepped.step("1h") == start + HOUR_MS
+    assert stepped.step("1h", count=2) == start + 3 * HOUR_MS
+    assert stepped.step("1d") == start + 21 * HOUR_MS
+    assert stepped.venue.steps == 21 * 60
 
 
 def test_a_running_venue_cannot_be_stepped() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 import websocket
+from aiohttp import web
 from practice_socket import Socket, candle_rows
 
-from perp_bot.practice.settings import Cadence, Limits
+from perp_bot.practice.server.hub import Connection
+from perp_bot.practice.server.venue import Venue
+from perp_bot.practice.settings import Cadence, Limits, Settings
 from perp_bot.practice.thread import PracticeServer
 
 Connect = Callable[[PracticeServer], Socket]
@@ -168,17 +173,45 @@ def test_no_compression_is_offered(shared: PracticeServer) -> None:
         socket.close()
 
 
+class StuckSocket:
+    """A socket whose reader does not read: sending never ends until it is let go."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.reads = asyncio.Event()
+        self.taken: list[str] = []
+
+    async def send_str(self, text: str) -> None:
+        await self.reads.wait()
+        self.taken.append(text)
+
+
 @pytest.mark.slow
-def test_a_reader_that_does_not_read_holds_up_nobody(connect: Connect) -> None:
-    """Steps go on for the others while one socket never reads: it is waited for once, then only its queue grows."""
-    with PracticeServer(speed=None) as venue:
-        deaf, alive = connect(venue), connect(venue)
-        for socket in (deaf, alive):
-            socket.subscribe(type="practiceClock")
-            socket.until("practiceClock")
-        assert venue.step("1h") == venue.now_ms
-        frames = [alive.until("practiceClock")[-1]["data"]["step"] for _ in range(60)]
-        assert frames == list(range(1, 61))
+async def test_a_reader_that_does_not_read_is_waited_for_once() -> None:
+    """A step waits for a stuck reader up to its deadline, then no more until it has caught up; nothing is lost."""
+    stuck = StuckSocket()
+    venue = Venue(Settings(speed=None))
+    connection = Connection(venue, cast(web.WebSocketResponse, stuck), None, "127.0.0.1")
+    writer = asyncio.create_task(connection.write())
+    for number in range(3):
+        connection.send("trades", str(number))
+    await connection.written(0.1)
+    assert connection.unwritten == 3
+    waits = [asyncio.create_task(connection.written(1_000.0)) for _ in range(2)]
+    await asyncio.wait_for(asyncio.gather(*waits), 5)
+    stuck.reads.set()
+    await asyncio.wait_for(_caught_up(connection), 5)
+    assert stuck.taken == ["0", "1", "2"]
+    connection.send("trades", "3")
+    await connection.written(5.0)
+    assert stuck.taken[-1] == "3"
+    writer.cancel()
+    await asyncio.gather(writer, return_exceptions=True)
+
+
+async def _caught_up(connection: Connection) -> None:
+    while connection.unwritten:
+        await asyncio.sleep(0)
 
 
 @pytest.mark.slow

@@ -399,7 +399,7 @@ class FakeDaemon:
 
 
 def _by_hand(folder: Path) -> None:
-    from store_fixture import fill_database, write_log  # beside this file
+    from tui_rows import fill_database, write_log  # beside this file
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text("data:\n  db_path: perp_bot.db\n")

@@ -436,13 +436,15 @@ class Writer:
                 return
             pending.last_commit_s = now_s
             failure, pending.failure = pending.failure, None
+            if failure is not None:
+                # Within the guard: whoever sees good health and flushes then, finds the event too.
+                lasted_s = now_s - failure.since_s
+                text = f"the database takes rows again after {lasted_s:.1f} s; none was lost"
+                self._put_event(text)
         if any(unit.is_abandoned for unit in batch):
             _log.error("rows landed after their commit was given up", extra={"event": "store.late_commit"})
         if failure is not None:
-            lasted_s = now_s - failure.since_s
-            text = f"the database takes rows again after {lasted_s:.1f} s; none was lost"
             _log.warning("%s", text, extra={"event": "store.recovered", "lasted_s": round(lasted_s, 3)})
-            self._put_event(text)
 
     def _failed(self, batch: list[Unit], error: StoreError) -> None:
         with self._wakeup:

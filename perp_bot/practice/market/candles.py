@@ -57,10 +57,10 @@ def candle(market: CoinMarket, interval: str, open_ms: int, now_ms: int) -> Ints
 
 
 def _oldest(interval: str, last_ms: int) -> int:
-    """Return the open of the oldest candle that a request ending at `last_ms` can hold."""
+    """Return the open of the oldest candle that a request ending at `last_ms` can hold, the last one being empty."""
     if interval == "1M":
         return 0  # 5000 months reach before the epoch
-    return last_ms - (MOST_ROWS - 1) * FIXED_MS[interval]
+    return last_ms - MOST_ROWS * FIXED_MS[interval]
 
 
 def _closed(market: CoinMarket, interval: str, first_ms: int, until_ms: int) -> list[tuple[int, Ints]]:

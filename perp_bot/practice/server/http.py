@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
 from aiohttp import web
 
-from perp_bot.core.errors import UsageError
+from perp_bot.core.errors import UsageError, VenueError
 from perp_bot.practice.server import info, streams
 from perp_bot.practice.server.hub import Hub
 from perp_bot.practice.server.limits import RollingBudget, base_weight, row_weight
@@ -26,6 +27,25 @@ _NO_TYPE = "Failed to deserialize the JSON body into the target type"
 _NO_JSON = "Failed to parse the request body as JSON"
 _NO_CONTENT_TYPE = "Expected request with `Content-Type: application/json`"
 _HTML = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+
+
+class PortTaken(VenueError):
+    """The address cannot be listened on."""
+
+    exit_code = 1
+
+
+async def listen(runner: web.AppRunner, host: str, port: int) -> int:
+    """Listen on an address and return its port (a free one for 0); PortTaken when it cannot be had."""
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise PortTaken(
+            f"practice venue: cannot listen on {host}:{port} ({reason}); another one may be running, or choose --port"
+        ) from None
+    bound: int = runner.addresses[0][1]
+    return bound
 
 
 class Server:

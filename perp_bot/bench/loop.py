@@ -1,0 +1,91 @@
+"""Decision and stop latency: confirmed candles to a committed decision, a mark to its stop."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from pathlib import Path
+
+from perp_bot.bench.loop_rig import INSTRUMENTS, STEP_MS, TIMEFRAME, LoopRig
+from perp_bot.bench.measure import Measurement, summarize
+from perp_bot.core.clock import monotonic_s
+from perp_bot.core.events import BoundaryClosed, CloseStatus, SeriesClose
+from perp_bot.indicators import compiled
+
+SUBJECT = "loop"
+HELP = "confirmed candle to decision committed; mark update to stop decision (queue, thread and disk included)"
+
+_WAIT_S = 10.0
+_WARM_UP = 20
+
+
+def run(quick: bool) -> list[Measurement]:
+    """Measure both latencies through the real queue, loop thread, journal and database."""
+    compiled.load()
+    with tempfile.TemporaryDirectory() as name:
+        rig = LoopRig(Path(name))
+        try:
+            return [*_decisions(rig, 300 if quick else 2000), _stops(rig, 60 if quick else 400)]
+        finally:
+            rig.close()
+
+
+def _decisions(rig: LoopRig, count: int) -> list[Measurement]:
+    """Close boundaries of two coins one after another; the clock of each starts as its event is put."""
+    loop = rig.new_loop()
+    thread = threading.Thread(target=loop.run, daemon=True)
+    thread.start()
+    decided: list[float] = []
+    committed: list[float] = []
+    for number in range(count + _WARM_UP):
+        candles = {symbol: rig.candle(symbol, rig.close_ms) for symbol in INSTRUMENTS}
+        rig.close_ms += STEP_MS
+        for symbol, candle in candles.items():
+            rig.give_market(symbol, candle.close)
+        while not rig.queue.is_empty:
+            threading.Event().wait(0.0005)
+        series = tuple(SeriesClose(symbol, CloseStatus.CONFIRMED, (candle,)) for symbol, candle in candles.items())
+        rig.writer.decided.clear()
+        rig.writer.committed_s = None
+        started_s = monotonic_s()
+        rig.queue.put_event(BoundaryClosed(TIMEFRAME, rig.close_ms, series))
+        if not rig.writer.decided.wait(_WAIT_S):
+            raise RuntimeError("a boundary was not decided within 10 s")
+        if number < _WARM_UP:
+            continue
+        decided.append(rig.writer.decided_s - started_s)
+        if rig.writer.committed_s is not None:
+            committed.append(rig.writer.committed_s - started_s)
+    loop.stop()
+    thread.join()
+    detail = "2 coins, 512 bars each; event put on the queue to "
+    return [
+        summarize(SUBJECT, "close_to_decision_ms", "ms", decided, scale=1e3, detail=detail + "journal row handed over"),
+        summarize(SUBJECT, "close_to_intent_on_disk_ms", "ms", committed, scale=1e3, detail=detail + "intent fsynced"),
+    ]
+
+
+def _stops(rig: LoopRig, count: int) -> Measurement:
+    """Open a position, drop the mark through its stop, and time until the stop's fill is booked."""
+    taken: list[float] = []
+    position = rig.desk.account.position("BTC")
+    for number in range(count + _WARM_UP):
+        if position is None or number > 0:
+            rig.open_position("BTC", number + 1)
+        context = rig.fall_through_stop("BTC")
+        loop = rig.new_loop()
+        thread = threading.Thread(target=loop.run, daemon=True)
+        rig.writer.closed.clear()
+        thread.start()
+        threading.Event().wait(0.002)  # the loop waits on its queue, as it does between two marks
+        started_s = monotonic_s()
+        rig.queue.put_context(context)
+        if not rig.writer.closed.wait(_WAIT_S):
+            raise RuntimeError("a stop did not fire within 10 s")
+        if number >= _WARM_UP:
+            taken.append(rig.writer.closed_s - started_s)
+        loop.stop()
+        thread.join()
+    return summarize(
+        SUBJECT, "mark_to_stop_ms", "ms", taken, scale=1e3, detail="mark put on the queue to the stop's fill booked"
+    )

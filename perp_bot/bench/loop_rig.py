@@ -1,0 +1,215 @@
+"""A trading loop with a real queue, journal and database, and a market side that only answers questions."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from perp_bot.config.model import Config, DataConfig, RiskConfig
+from perp_bot.core.clock import VenueClock, monotonic_s
+from perp_bot.core.timeframes import FIXED_MS
+from perp_bot.core.types import (
+    AssetContext,
+    Book,
+    BookLevel,
+    Candle,
+    Instrument,
+    OrderIntent,
+    OrderRole,
+    OrderSide,
+    OrderType,
+)
+from perp_bot.data.db.reader import Reader
+from perp_bot.data.db.rows import DecisionRow, OrderRow, Row, TradeRow
+from perp_bot.data.db.writer import Writer, WriterHealth
+from perp_bot.data.market import FeedHealth
+from perp_bot.ipc.tokens import TokenStore
+from perp_bot.strategies import registry
+from perp_bot.trading import recovery
+from perp_bot.trading.bookkeeping import Bookkeeper
+from perp_bot.trading.boundary import BoundaryDesk
+from perp_bot.trading.controls import Controls
+from perp_bot.trading.history import SeriesHistory
+from perp_bot.trading.journal import Journal
+from perp_bot.trading.loop import Hooks, TradingLoop
+from perp_bot.trading.notes import Notes
+from perp_bot.trading.queue import EventQueue
+
+TIMEFRAME = "15m"
+STEP_MS = FIXED_MS[TIMEFRAME]
+INSTRUMENTS: dict[str, Instrument] = {"BTC": Instrument("BTC", 0, 5, 40), "ETH": Instrument("ETH", 1, 4, 25)}
+_HEALTH = FeedHealth(
+    connected=True, reconnects=0, last_message_age_s=0.0, ages_s={}, messages=0, bad_frames=0, future_frames=0,
+    subscriptions=0, subscriptions_confirmed=0, last_stream_problem=None, rest_ok=True, last_rest_error=None,
+    last_rest_ok_age_s=0.0, weight_used=0, weight_limit=1200, clock_skew_ms=None, wall_skew_ms=None,
+)  # fmt: skip
+
+
+class QuietMarket:
+    """Answers what the loop asks; brings nothing by itself."""
+
+    @property
+    def instruments(self) -> Mapping[str, Instrument]:
+        """Two coins."""
+        return INSTRUMENTS
+
+    def request_funding(self, symbol: str, hour_ms: int) -> None:
+        """Ignore it: no rate ever comes."""
+
+    def is_settled(self) -> bool:
+        """Nothing is under way."""
+        return True
+
+    def health(self) -> FeedHealth:
+        """All well."""
+        return _HEALTH
+
+
+class StampingWriter:
+    """The real writer, noting when decisions were queued, intents were on disk and trades were booked."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self.decided = threading.Event()
+        self.closed = threading.Event()
+        self.decided_s = 0.0
+        self.committed_s: float | None = None
+        self.closed_s = 0.0
+
+    def put(self, *rows: Row) -> None:
+        """Queue rows."""
+        self._writer.put(*rows)
+        self._note(rows)
+
+    def commit(self, *rows: Row, deadline_s: float) -> None:
+        """Commit rows."""
+        self._writer.commit(*rows, deadline_s=deadline_s)
+        if any(isinstance(row, OrderRow) for row in rows):
+            self.committed_s = monotonic_s()
+        self._note(rows)
+
+    def _note(self, rows: tuple[Row, ...]) -> None:
+        for row in rows:
+            if isinstance(row, DecisionRow) and row.record.symbol == "ETH":  # the last of a boundary without positions
+                self.decided_s = monotonic_s()
+                self.decided.set()
+            elif isinstance(row, TradeRow):
+                self.closed_s = monotonic_s()
+                self.closed.set()
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait for the disk."""
+        self._writer.flush(timeout_s)
+
+    def emergency_append(self, row_json: dict[str, Any]) -> None:
+        """Hand on."""
+        self._writer.emergency_append(row_json)
+
+    def health(self) -> WriterHealth:
+        """Hand on."""
+        return self._writer.health()
+
+
+class LoopRig:
+    """Everything between the queue and the disk, for real."""
+
+    def __init__(self, folder: Path, *, seed: int = 42) -> None:
+        path = folder / "bench.db"
+        # Limits out of the way: thousands of trades in a row must not pause what is measured.
+        risk = RiskConfig(cooldown_seconds=0, daily_loss_limit_pct=1.0, session_drawdown_pct=1.0, max_drawdown_pct=1.0)
+        self.config = Config(data=DataConfig(db_path=path, primary_timeframe=TIMEFRAME), risk=risk)
+        self.clock = VenueClock()
+        self.queue = EventQueue()
+        self._raw = Writer(path, backups=None, emergency=folder / "emergency", clock=self.clock)
+        self._raw.start()
+        self.writer = StampingWriter(self._raw)
+        self.market = QuietMarket()
+        journal = Journal(self.writer)
+        strategy = registry.create(registry.DEFAULT, self.config)
+        with Reader(path) as reader:
+            self.desk = recovery.rebuild(
+                self.config, strategy, lambda: INSTRUMENTS, folder / "KILL", reader, force=True, book_max_age_ms=10**12
+            )
+        self._notes = Notes(journal, lambda note: None, lambda kind, text, symbol: None)
+        self._books = Bookkeeper(self.desk, journal, self._notes, lambda fills, payments, cash: None)
+        self._boundary = BoundaryDesk(self.desk, journal, self._books, lambda symbol, timeframe, count: [])
+        self._journal = journal
+        self._random = random.Random(seed)
+        self._levels = {"BTC": 80_000.0, "ETH": 2_500.0}
+        self._shock = dict.fromkeys(self._levels, 0.0)
+        self.close_ms = self.clock.now_ms() // STEP_MS * STEP_MS
+        for symbol in INSTRUMENTS:
+            history = self.desk.histories[symbol] = SeriesHistory(symbol, TIMEFRAME, 700)
+            history.extend(self.candle(symbol, self.close_ms - STEP_MS * back) for back in range(640, 0, -1))
+        for symbol in INSTRUMENTS:
+            self.give_market(symbol, self._levels[symbol])
+        self.handle_all()
+
+    def close(self) -> None:
+        """End the writer."""
+        self._raw.stop(10.0)
+
+    def new_loop(self) -> TradingLoop:
+        """Return a loop over the same desk (a stopped loop is not started again)."""
+        controls = Controls(self.desk, self._journal, self._notes, self._books, TokenStore("bench"), "bench")
+        hooks = Hooks(lambda: None, lambda ms: None, lambda: True, lambda: None)
+        loop = TradingLoop(
+            self.desk, self.queue, self.clock, self._journal, self._notes, self._books, self._boundary, controls,
+            self.market, hooks,
+        )  # fmt: skip
+        controls.send_exit = loop.send_exit
+        return loop
+
+    def handle_all(self) -> None:
+        """Handle what waits, on this thread."""
+        loop = self.new_loop()
+        while not self.queue.is_empty:
+            loop.handle(self.queue.take(0))
+
+    def candle(self, symbol: str, open_ms: int) -> Candle:
+        """Return the next candle of a mean-reverting path with jumps that fade: entries and exits are frequent."""
+        rng = self._random
+        self._shock[symbol] *= 0.75
+        if rng.random() < 0.04:
+            self._shock[symbol] += rng.choice((-1.0, 1.0)) * rng.uniform(0.008, 0.02)
+        mid = self._levels[symbol] * (1 + self._shock[symbol] + rng.gauss(0, 0.0012))
+        wick = abs(rng.gauss(0, 0.0006)) * mid
+        price = round(mid, 1)
+        return Candle(symbol, TIMEFRAME, open_ms, price, round(mid + wick, 1), round(mid - wick, 1), price, 10.0)
+
+    def give_market(self, symbol: str, px: float) -> None:
+        """Put a deep book and a mark around `px`."""
+        now_ms = self.clock.now_ms()
+        bids = tuple(BookLevel(round(px - 0.1 * (level + 1), 1), 50.0) for level in range(20))
+        asks = tuple(BookLevel(round(px + 0.1 * (level + 1), 1), 50.0) for level in range(20))
+        self.queue.put_book(Book(symbol, now_ms, bids, asks))
+        self.queue.put_context(AssetContext(symbol, now_ms, px, px, px, 0.0000125, 1000.0, 0.0))
+
+    def open_position(self, symbol: str, number: int) -> None:
+        """Open a long by a taker order, on this thread."""
+        px = self._levels[symbol]
+        self.give_market(symbol, px)
+        self.handle_all()
+        size = Decimal("0.01")
+        intent = OrderIntent(
+            cloid=f"0x{number:032x}", decision_id=f"bench:{number}", symbol=symbol, side=OrderSide.BUY,
+            role=OrderRole.ENTRY, order_type=OrderType.TAKER, size=size, limit_px=None, trigger_px=None,
+            reduce_only=False, created_ms=self.clock.now_ms(), expires_ms=None, strategy="bench", source="paper",
+            reason="bench",
+        )  # fmt: skip
+        self.desk.executor.submit(intent, self.clock.now_ms())
+        self._books.settle(self.clock.now_ms())
+        assert self.desk.account.position(symbol) is not None
+
+    def fall_through_stop(self, symbol: str) -> AssetContext:
+        """Return a mark beyond the position's stop."""
+        position = self.desk.account.position(symbol)
+        assert position is not None and position.stop_px is not None
+        context = self.desk.market.context(symbol)
+        assert context is not None
+        return replace(context, mark_px=position.stop_px * 0.999, venue_ms=self.clock.now_ms() + 1)
