@@ -99,7 +99,7 @@ def _again(
 def main(config: Config, as_json: bool) -> int:
     """Print the report; exit code 1 when a decision could not be reproduced."""
     if not config.data.db_path.exists():
-        raise StoreError(f"{config.data.db_path} does not exist: there is no session to check; run `perpbot trade` first")
+        raise StoreError(f"{config.data.db_path} does not exist: no session to check; run `perpbot trade` first")
     compiled.load()
     with Reader(config.data.db_path) as reader:
         report = redecide_all(config, reader)
@@ -110,7 +110,8 @@ def main(config: Config, as_json: bool) -> int:
     if report.first_ms is None or report.last_ms is None:
         print("no decision is stored yet")
         return EXIT_OK
-    print(f"{report.identical} of {report.decisions} decisions reproduced, {iso(report.first_ms)} to {iso(report.last_ms)}")
+    span = f"{iso(report.first_ms)} to {iso(report.last_ms)}"
+    print(f"{report.identical} of {report.decisions} decisions reproduced, {span}")
     for difference in report.differences[:20]:
         print(f"  {difference.text}")
     if len(report.differences) > 20:
@@ -120,5 +121,6 @@ def main(config: Config, as_json: bool) -> int:
             f"  {iso(trade.opened_ms)} {trade.side:5} {trade.size} {trade.symbol} {trade.entry_px:.8g} -> "
             f"{trade.exit_px:.8g} {trade.exit_reason}: net {trade.net_usd:+.2f} USD"
         )
-    print("re-decided from recorded account state; the free simulation comes with the research release", file=sys.stderr)
+    note = "re-decided from recorded account state; the free simulation comes with the research release"
+    print(note, file=sys.stderr)
     return EXIT_OK if report.is_reproduced else EXIT_FAILURE

@@ -209,7 +209,8 @@ class LoopRig:
     def fall_through_stop(self, symbol: str) -> AssetContext:
         """Return a mark beyond the position's stop."""
         position = self.desk.account.position(symbol)
-        assert position is not None and position.stop_px is not None
+        assert position is not None
+        assert position.stop_px is not None
         context = self.desk.market.context(symbol)
         assert context is not None
         return replace(context, mark_px=position.stop_px * 0.999, venue_ms=self.clock.now_ms() + 1)

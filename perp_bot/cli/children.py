@@ -32,7 +32,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
-                preexec_fn=_die_with_parent,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one C call, before the demo has any thread
                 start_new_session=True,  # ctrl-C reaches the demo, which ends its children in order
             )
 

@@ -116,7 +116,7 @@ def _free_port() -> int:
 
 
 def _await_venue(session: Session, venue: Child) -> None:
-    request = urllib.request.Request(
+    request = urllib.request.Request(  # noqa: S310 - our own loopback address
         session.venue_url + "/info",
         data=b'{"type":"exchangeStatus"}',
         headers={"Content-Type": "application/json"},

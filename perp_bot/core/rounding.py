@@ -56,7 +56,7 @@ def quantize_price(price: Decimal | float | str, sz_decimals: int, rounding: Rou
     if exact <= 0:
         raise OrderRuleError(f"a price must be above 0, not {exact}")
     quantum = Decimal(1).scaleb(tick_exponent(exact, sz_decimals))
-    # Rounding up across a power of ten (99999.5 -> 100000) lands on the coarser grid by itself: a power of ten is on it.
+    # Rounding up across a power of ten (99999.5 -> 100000) lands on the coarser grid by itself.
     result = exact.quantize(quantum, rounding=_MODE[rounding])
     if result <= 0:
         raise OrderRuleError(f"price {exact} rounds to 0 on a grid of {quantum}")

@@ -63,7 +63,8 @@ class Bookkeeper:
         if not isinstance(event, OrderFilled):
             self._journal.put(OrderRow(order))
             if order.state is OrderState.REJECTED:
-                text = f"{order.intent.role} {order.intent.side} {order.intent.size} {order.intent.symbol} rejected: {order.note}"
+                intent = order.intent
+                text = f"{intent.role} {intent.side} {intent.size} {intent.symbol} rejected: {order.note}"
                 self._notes.say("REJECTED", text, now_ms, order.intent.symbol, level=logging.WARNING)
             elif order.state is OrderState.CANCELLED and order.intent.role is not OrderRole.STOP:
                 text = f"{order.intent.role} {order.intent.side} {order.intent.symbol} cancelled: {order.note}"
@@ -146,7 +147,8 @@ class Bookkeeper:
         if change.closed_trade is not None:
             self._correct_day(change.closed_trade, float(payment.usd))
             rows += [TradeRow(change.closed_trade), self.risk_row(now_ms)]
-        text = f"{rate.symbol} {iso(rate.hour_ms)}: {usd(payment.usd, sign=True)} USD at {rate.rate:.7%} on {due.signed_size}"
+        amount = f"{usd(payment.usd, sign=True)} USD at {rate.rate:.7%} on {due.signed_size}"
+        text = f"{rate.symbol} {iso(rate.hour_ms)}: {amount}"
         self._tell_cash()
         self._journal.put(*rows)
         self._notes.say("FUNDING", text, now_ms, rate.symbol)

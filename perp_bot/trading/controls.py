@@ -67,7 +67,8 @@ class Controls:
             return ControlResult("already", f"{args.scope} is paused already")
         self._set_pauses((*self._desk.pauses, pause), now_ms)
         cancelled = self.cancel_entries(now_ms, "paused", pause)
-        text = f"{args.scope} paused by {who}{f': {args.reason}' if args.reason else ''}; {cancelled} entry orders cancelled"
+        why = f": {args.reason}" if args.reason else ""
+        text = f"{args.scope} paused by {who}{why}; {cancelled} entry orders cancelled"
         self._notes.say("PAUSED", text, now_ms, args.symbol)
         return ControlResult("done", f"{args.scope} paused: no new entries; stops and exits go on")
 

@@ -22,13 +22,12 @@ from perp_bot.config.paths import RuntimePaths
 from perp_bot.config.venues import BASE_URLS, base_url
 from perp_bot.core.clock import VenueClock, monotonic_s, wall_ms
 from perp_bot.core.errors import EXIT_FAILURE, EXIT_OK, HaltedByRisk, PerpBotError, StoreError
-from perp_bot.core.timeframes import iso
+from perp_bot.core.timeframes import MINUTE_MS
 from perp_bot.core.types import Candle
 from perp_bot.data.answers import VenueStatus
 from perp_bot.data.db.reader import Reader
 from perp_bot.data.db.rows import StateRow
 from perp_bot.data.db.writer import Writer
-from perp_bot.data.limiter import RequestClass
 from perp_bot.data.market import MarketData
 from perp_bot.indicators import compiled
 from perp_bot.ipc.protocol import Hello
@@ -47,6 +46,7 @@ from perp_bot.trading.bookkeeping import Bookkeeper
 from perp_bot.trading.boundary import BoundaryDesk
 from perp_bot.trading.controls import Controls
 from perp_bot.trading.desk import Desk
+from perp_bot.trading.downtime import Downtime
 from perp_bot.trading.history import SeriesHistory
 from perp_bot.trading.journal import Journal
 from perp_bot.trading.loop import Hooks, TradingLoop
@@ -121,7 +121,6 @@ class Daemon:
 
     def _trade(self, stack: ExitStack) -> None:
         config, paths = self._config, self._paths
-        compiled.warm()
         writer = Writer(paths.db, backups=paths.backups, emergency=paths.emergency_journal, clock=self._clock)
         writer.start()
         stack.callback(self._stop_writer, writer)
@@ -142,7 +141,7 @@ class Daemon:
         books = Bookkeeper(desk, journal, notes, auditor.note)
         builder = self._builder(desk, market, server, journal, auditor, venue)
         self._publish_with(server, builder)
-        self._make_up_for_downtime(desk, market, books, notes, venue)
+        Downtime(desk, market.client, books, notes).make_up(self._clock.now_ms(), self._replay_from_ms(venue))
         self._load_history(desk, market, strategy)
         boundary = BoundaryDesk(desk, journal, books, self._stored_candles(stack))
         controls = Controls(desk, journal, notes, books, TokenStore(self._boot_id), self._venue_name)
@@ -164,6 +163,7 @@ class Daemon:
         for symbol, hour_ms in desk.funding_due:
             market.request_funding(symbol, hour_ms)
         builder.phase = "RUNNING"
+        compiled.warm()  # behind: until they are loaded the interpreted kernels give the same bits
         self._tell_started(notes, desk, venue)
         if not self._asked_to_stop.is_set():
             loop.run()
@@ -193,7 +193,8 @@ class Daemon:
         if weeks < limit or self._force or desk.account.positions:
             return
         raise HaltedByRisk(
-            f"{weeks} calendar weeks in a row lost money (risk.losing_weeks: {limit}); review them, then start with --force"
+            f"{weeks} calendar weeks in a row lost money (risk.losing_weeks: {limit}); "
+            "review them, then start with --force"
         )
 
     def _serve(self, stack: ExitStack, desk: Desk) -> IpcServer:
@@ -230,48 +231,10 @@ class Daemon:
         builder.phase = "RECONCILING"
         server.publish(builder.build(self._clock.now_ms(), 0))
 
-    def _make_up_for_downtime(
-        self, desk: Desk, market: MarketData, books: Bookkeeper, notes: Notes, venue: VenueStatus
-    ) -> None:
-        """Fire stops and note funding of the hours that nobody watched, for positions that were open."""
-        now_ms = self._clock.now_ms()
+    def _replay_from_ms(self, venue: VenueStatus) -> int | None:
+        """Return the start of the minute that a stepped venue sends again to a restarted client."""
         replays = venue.practice is not None and venue.practice.replays_step and self._clock.stepped
-        stretch = recovery.downtime(desk, now_ms, replay_from_ms=now_ms - 60_000 if replays else None)
-        desk.next_hour_ms = None
-        if stretch is None or not desk.account.positions:
-            return
-        since_ms, until_ms = stretch
-        for position in desk.account.positions:
-            minutes = market.client.candles(position.symbol, "1m", since_ms, until_ms, RequestClass.RECONCILE)
-            seen = [candle for candle in minutes if candle.open_ms >= since_ms and candle.close_ms <= until_ms]
-            self._owe_missed_hours(books, notes, desk, position.symbol, seen, since_ms, until_ms)
-            fired = recovery.stop_inputs(position, seen)
-            if fired is None:
-                continue
-            book, context = fired
-            text = f"{position.symbol}: the stop was passed at {iso(context.venue_ms)} while the daemon was down; closed by the minute's candle"
-            notes.say("RECONCILE", text, now_ms, position.symbol, level=logging.WARNING)
-            desk.executor.on_book(book)
-            desk.executor.on_context([context])
-            books.settle(now_ms)
-        books.settle(now_ms)
-
-    def _owe_missed_hours(
-        self, books: Bookkeeper, notes: Notes, desk: Desk, symbol: str, seen: list[Candle], since_ms: int, until_ms: int
-    ) -> None:
-        position = desk.account.position(symbol)
-        if position is None:
-            return
-        hours = [h for h in recovery.missed_hours(position, since_ms, until_ms) if (symbol, h) not in desk.funding_due]
-        paid, missing = recovery.due_from_candles(position, hours, seen)
-        for due in paid:
-            books.owe(due)
-        if paid:
-            text = f"{symbol}: funding of {len(paid)} hours of the downtime is due, priced at the minute's open (no oracle price is kept)"
-            notes.say("RECONCILE", text, until_ms, symbol)
-        if missing:
-            text = f"{symbol}: {len(missing)} hours of funding in the downtime cannot be priced and are missing"
-            notes.say("RECONCILE", text, until_ms, symbol, level=logging.WARNING)
+        return self._clock.now_ms() - MINUTE_MS if replays else None
 
     def _load_history(self, desk: Desk, market: MarketData, strategy: Strategy) -> None:
         timeframe = self._config.data.primary_timeframe
@@ -345,8 +308,9 @@ class Daemon:
 
     def _tell_started(self, notes: Notes, desk: Desk, venue: VenueStatus) -> None:
         held = ", ".join(f"{p.side} {p.size} {p.symbol}" for p in desk.account.positions) or "flat"
+        prices = venue.practice.note if venue.practice else "real prices"
         text = (
-            f"perpbot {VERSION} on paper at {self._venue_name} ({venue.practice.note if venue.practice else 'real prices'}), "
+            f"perpbot {VERSION} on paper at {self._venue_name} ({prices}), "
             f"{', '.join(desk.symbols)} {self._config.data.primary_timeframe}, {desk.strategy.name}, {held}"
         )
         notes.say("STARTED", text, self._clock.now_ms())

@@ -12,7 +12,7 @@ class SeriesHistory:
     """The newest `capacity` closed candles of one series.
 
     A gap empties what came before it: an indicator over a hole would be a wrong number, so warm-up starts again
-    (the market side fills gaps by REST before it reports a boundary, so this is the last defence, and `gaps` counts it).
+    (the market side fills gaps by REST before it reports a boundary: this is the last defence; `gaps` counts it).
     """
 
     def __init__(self, symbol: str, timeframe: str, capacity: int) -> None:

@@ -278,7 +278,8 @@ class TradingLoop:
         if not self._held or not self._is_market_ready():
             return False
         held, self._held = self._held, []
-        return any([self._close(event, now_ms) for event in held])
+        closed = [self._close(event, now_ms) for event in held]  # every one of them, not only the first
+        return any(closed)
 
     def _stream(self, event: StreamStatus, now_ms: int) -> bool:
         if event.connected:

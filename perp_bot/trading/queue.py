@@ -39,7 +39,7 @@ class _ContextSlot:
 
     def in_order(self) -> tuple[AssetContext, ...]:
         """Return the kept contexts, oldest first, each once."""
-        kept = {order: context for order, context in (self.low, self.high, self.last)}
+        kept = dict((self.low, self.high, self.last))
         return tuple(kept[order] for order in sorted(kept))
 
 

@@ -14,16 +14,10 @@ from typing import Any
 from perp_bot.config.model import Config
 from perp_bot.core.errors import StoreError
 from perp_bot.core.rounding import to_decimal
-from perp_bot.core.timeframes import HOUR_MS
 from perp_bot.core.types import (
-    AssetContext,
-    Book,
-    BookLevel,
-    Candle,
     FundingPayment,
     Instrument,
     Order,
-    Position,
 )
 from perp_bot.data.db.reader import Reader
 from perp_bot.decision.delay import pending_from_json
@@ -140,63 +134,3 @@ def _risk(reader: Reader) -> RiskState:
 def _totals(reader: Reader) -> Totals:
     stored = reader.state("totals") or {}
     return Totals(**{name: int(stored.get(name, 0)) for name in Totals().to_json()})
-
-
-# ---------------------------------------------------------------- the downtime
-
-
-def missed_hours(position: Position, since_ms: int, until_ms: int) -> tuple[int, ...]:
-    """Return the whole hours in the downtime at which `position` was open."""
-    return tuple(hour for hour in funding.whole_hours(since_ms, until_ms) if hour > position.opened_ms)
-
-
-def due_from_candles(
-    position: Position, hours: Iterable[int], minutes: Iterable[Candle]
-) -> tuple[list[funding.FundingDue], list[int]]:
-    """Return the funding due of missed hours, priced at the minute's open, and the hours without a candle.
-
-    The venue does not keep oracle prices; the trade price at the hour stands in for it on paper, and is said so.
-    """
-    opens = {candle.open_ms: candle.open for candle in minutes}
-    found, missing = [], []
-    for hour_ms in hours:
-        price = opens.get(hour_ms)
-        due = None if price is None else funding.funding_due(position, hour_ms, price)
-        if due is None:
-            missing.append(hour_ms)
-        else:
-            found.append(due)
-    return found, missing
-
-
-def stop_inputs(position: Position, minutes: Iterable[Candle]) -> tuple[Book, AssetContext] | None:
-    """Return market input that fires the stop where a minute of the downtime went through it; None when none did.
-
-    The venue keeps no marks, so the minute's extremes stand in for them. The fill is at the stop, or at the minute's
-    open where it gapped through.
-    """
-    if position.stop_px is None:
-        return None
-    sign = position.side.sign
-    for candle in minutes:
-        worst = candle.low if sign > 0 else candle.high
-        if candle.open_ms <= position.opened_ms or (worst - position.stop_px) * sign > 0:
-            continue
-        gapped = (candle.open - position.stop_px) * sign <= 0
-        px = candle.open if gapped else position.stop_px
-        at_ms = candle.close_ms - 1
-        level = (BookLevel(px, float(position.size) * 10.0),)
-        book = Book(position.symbol, at_ms, level, level)
-        return book, AssetContext(position.symbol, at_ms, worst, worst, None, None, None, None)
-    return None
-
-
-def downtime(desk: Desk, now_ms: int, *, replay_from_ms: int | None) -> tuple[int, int] | None:
-    """Return (since, until) of the stretch that nobody watched; None when there is none worth a read.
-
-    A stepped venue sends its newest minute again, so that minute is not part of it.
-    """
-    if desk.handled_ms <= 0:
-        return None
-    until_ms = now_ms if replay_from_ms is None else min(now_ms, replay_from_ms)
-    return (desk.handled_ms, until_ms) if until_ms - desk.handled_ms >= HOUR_MS // 60 else None

@@ -41,7 +41,7 @@ from perp_bot.tui.sources.log_reader import LogPage, LogRequest, LogSource
 from perp_bot.tui.sources.mailbox import Mailbox
 from perp_bot.tui.sources.presence import PresenceSource
 from perp_bot.tui.sources.socket import ReplyArrived, SocketSource
-from perp_bot.tui.spans import PaneContent, Row, row
+from perp_bot.tui.spans import PaneContent, row
 from perp_bot.tui.store import (
     Armed,
     Connection,
@@ -270,8 +270,8 @@ class DashboardApp(App[int], inherit_bindings=False):
             head.show_rows(chrome.card(self.view, now_s, width, arrangement.header_lines))
         else:
             head.show_rows(header.lines(self.view, now_s, width, arrangement.header_lines))
-        self.lines("strip").show_rows([Row("alerts", tuple(header.alerts(self.view, now_s)))])
-        self.lines("outcome").show_rows([Row("outcome", tuple(header.outcome_line(self.view, now_s)))])
+        self.lines("strip").show_rows([row("alerts", *header.alerts(self.view, now_s))])
+        self.lines("outcome").show_rows([row("outcome", *header.outcome_line(self.view, now_s))])
         self.lines("footer").show_rows([chrome.footer(self.view, now_s, width)])
         self.lines("tabs").show_rows([chrome.tabs(self.shown_view, width)])
         for name, box in arrangement.panes.items():

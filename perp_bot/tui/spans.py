@@ -74,6 +74,11 @@ class PaneContent:
     title_style: str = "title"
     selectable: bool = False  # rows carry a cursor
 
+    def __post_init__(self) -> None:
+        """Make title and note harmless, as `row` does with the rows."""
+        object.__setattr__(self, "title", visible(self.title))
+        object.__setattr__(self, "note", visible(self.note))
+
 
 def row(key: str, *spans: Span) -> Row:
     """Return a row with every text made visible and empty spans dropped."""
@@ -102,6 +107,16 @@ def cut(spans: Iterable[Span], width: int) -> tuple[Span, ...]:
             kept[-1] = (fit(last + "..", width_of(last)), last_style)
         break
     return tuple(kept)
+
+
+def first_lines(text: str, width: int, limit: int) -> list[str]:
+    """Return `text` wrapped to at most `limit` lines; an ellipsis says when there was more."""
+    lines = wrap(text, width)
+    if len(lines) <= limit:
+        return lines
+    kept = lines[: max(1, limit)]
+    kept[-1] = fit(f"{kept[-1]} …", min(width, width_of(kept[-1]) + 2))
+    return kept
 
 
 def cells_of(spans: Sequence[Span]) -> int:

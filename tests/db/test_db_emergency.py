@@ -88,6 +88,7 @@ def test_no_room_is_found_at_the_start_not_in_the_emergency(tmp_path: Path) -> N
         EmergencyJournal(tmp_path / "no" / "emergency.journal").open()
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     records=st.lists(
@@ -122,3 +123,16 @@ def test_a_torn_record_ends_the_reading_and_is_written_over(
     journal.append({"new": 1})
     journal.close()
     assert read_emergency(path) == [*survived, {"new": 1}]
+
+
+def test_a_record_left_from_an_earlier_filling_is_not_read_again(path: Path) -> None:
+    """A whole, sound record at the wrong place is no record: the checksum covers its number."""
+    journal = EmergencyJournal(path)
+    journal.open()
+    journal.append({"n": 1})
+    length = journal._offset
+    journal.close()
+    fd = os.open(path, os.O_RDWR)
+    os.pwrite(fd, os.pread(fd, length, 0), length)
+    os.close(fd)
+    assert read_emergency(path) == [{"n": 1}]

@@ -104,6 +104,7 @@ def test_health_says_what_is_pending_and_how_old_the_last_commit_is(writer: Writ
     assert 0 <= age_s < 5
 
 
+@pytest.mark.slow
 def test_a_commit_withdrawn_by_its_deadline_never_lands(
     make_writer: MakeWriter, db: Path, locked: Callable[[], object]
 ) -> None:
@@ -166,6 +167,7 @@ def test_a_commit_that_hangs_at_the_disk_is_uncertain_and_says_so(
     assert texts(db) == ["1"]
 
 
+@pytest.mark.slow
 def test_put_does_not_wait_for_the_disk(writer: Writer, locked: Callable[[], object], until: Until) -> None:
     """With the file held by another process, putting goes on, health turns bad, then good again; nothing is lost."""
     with locked():  # type: ignore[attr-defined]
@@ -184,6 +186,7 @@ def test_put_does_not_wait_for_the_disk(writer: Writer, locked: Callable[[], obj
     assert writer.health().pending == 0
 
 
+@pytest.mark.slow
 def test_an_outage_is_in_the_events_table_afterwards(
     make_writer: MakeWriter, db: Path, locked: Callable[[], object], until: Until
 ) -> None:
@@ -254,6 +257,7 @@ def test_stop_writes_what_is_pending(make_writer: MakeWriter, db: Path) -> None:
     assert writer.health().error == f"the writer of {db} is not running"
 
 
+@pytest.mark.slow
 def test_stop_says_how_many_rows_could_not_be_written(
     make_writer: MakeWriter, locked: Callable[[], object], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -368,6 +372,7 @@ def test_a_file_that_is_no_database_is_one_clear_line(make_writer: MakeWriter, d
     assert db.read_bytes() == content
 
 
+@pytest.mark.slow
 def test_a_database_held_by_another_process_at_the_start_is_one_clear_line(
     make_writer: MakeWriter, db: Path, locked: Callable[[], object]
 ) -> None:

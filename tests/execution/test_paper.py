@@ -441,6 +441,7 @@ class Ledger:
         return paper
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(inputs, st.integers(0, 40), st.integers(0, 40))
 def test_a_restart_between_any_two_inputs_changes_no_fill(

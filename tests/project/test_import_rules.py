@@ -25,8 +25,13 @@ ALLOWED: dict[str, set[str]] = {
     "trading": {
         "core", "config", "ops", "data", "indicators", "signals", "strategies", "risk", "execution", "decision", "ipc",
     },
-    "backtest": {"core", "config", "ops", "data", "indicators", "signals", "strategies", "risk", "execution", "decision"},
-    "tui": {"core", "config", "ipc.client", "ipc.state", "ipc.protocol", "data.db.reader", "ops.instance_lock", "ops.run_record"},
+    "backtest": {
+        "core", "config", "ops", "data", "indicators", "signals", "strategies", "risk", "execution", "decision",
+    },
+    "tui": {
+        "core", "config", "ipc.client", "ipc.state", "ipc.protocol", "data.db.reader", "ops.instance_lock",
+        "ops.run_record",
+    },
     "practice": {"core.types", "core.timeframes", "core.errors"},
     "cli": {"*"},
     "bench": {"*"},

@@ -67,8 +67,10 @@ def head_text(view: ViewState, now_s: float, width: int = 120) -> str:
 def test_the_header_names_mode_venue_state_ages_and_the_account() -> None:
     """Header: mode, venue, status, uptime, connection age, loop and stream age, equity, day PnL, regime, prices."""
     assert head_text(live(), 1.5).split("\n") == [
-        "  PAPER practice  RUNNING 3h03m  ● LIVE 0.5s  loop 0.6s  stream 0.7s  recon 12s  viewers 1     2026-11-21 05:31:07 UTC",
-        " equity 671.42 0.7s  day +2.21 (+0.33 %)  uPnL -0.79  regime NORMAL  fees -0.89  funding -0.01  trades 2  margin 334.10",
+        "  PAPER practice  RUNNING 3h03m  ● LIVE 0.5s  loop 0.6s  stream 0.7s  recon 12s  viewers 1     "
+        "2026-11-21 05:31:07 UTC",
+        " equity 671.42 0.7s  day +2.21 (+0.33 %)  uPnL -0.79  regime NORMAL  fees -0.89  funding -0.01  trades 2"
+        "  margin 334.10",
         " BTC 64,250 0.7s bid/ask 64,244/64,256  ETH 3,120.5 0.7s bid/ask 3,120.2/3,120.8",
     ]
 
@@ -101,10 +103,7 @@ def test_a_mark_that_stands_still_makes_the_numbers_derived_from_it_stale() -> N
     assert ("64,250", "stale") in rows[2].spans
     assert ("3,120.5", "text") in rows[2].spans
     pane = positions.content(view, 1.5, 160)
-    assert ("   -0.79", "stale") in [(text, style) for text, style in pane.rows[0].spans if "-0.79" in text] or (
-        "    -0.79",
-        "stale",
-    ) in pane.rows[0].spans
+    assert ("    -0.79", "stale") in pane.rows[0].spans
     assert "40s STALE" in pane.rows[0].text
 
 
@@ -180,27 +179,17 @@ def test_low_priority_columns_drop_out_first_and_are_counted() -> None:
     """The pane's title says how many columns are hidden; coin, side, size, uPnL and age stay."""
     pane = positions.content(live(), 1.1, 60)
     assert pane.head is not None
-    assert pane.head.text.split() == ["COIN", "SIDE", "SIZE", "ENTRY", "uPNL", "AGE"] or "uPNL" in pane.head.text
-    assert re.fullmatch(r"\d+ columns hidden", pane.note)
+    assert pane.head.text.split() == ["COIN", "SIDE", "SIZE", "ENTRY", "MARK", "uPNL", "AGE"]
+    assert pane.note == "9 columns hidden"
     assert all(width_of(row.text) <= 60 for row in pane.rows)
 
 
 def test_signals_show_values_thresholds_conditions_and_the_reason_for_no_trade() -> None:
     """Why not traded is on screen: conditions, reason, blocked_by."""
-    shown = text_of(signals.content(live(), 1.5, 80, 14))
-    assert shown.split("\n")[1:7] == [
-        " BTC 15m mean_reversion  candle to 05:30:00 (1m07s ago)  1,412 bars",
-        "   z     +1.42 ─────┃───┃──────┃──┃──●──┃───┃─────  in ±2 out ±0.3 stop ±3".replace(
-            "─────┃───┃──────┃──┃──●──┃───┃─────", shown.split("\n")[2][15:51].rstrip()
-        ),
-        shown.split("\n")[3],
-        shown.split("\n")[4],
-        "   ✗z ✗rsi ✗band ✓adx",
-        "   HOLD: z 1.42 is inside +/-2.00",
-    ]
-    assert "BLOCKED BY max_positions: 1 of 1 positions open  (wanted: short: z 2.31 > 2.00)" in shown.replace(
-        "\n   ", " "
-    )
+    shown = text_of(signals.content(live(), 1.5, 90, 16)).split("\n")
+    assert shown == GOLDEN
+    little_room = text_of(signals.content(live(), 1.5, 60, 14))
+    assert "BLOCKED BY max_positions: 1 of 1 positions open …" in little_room
 
 
 @pytest.mark.parametrize(
@@ -215,7 +204,7 @@ def test_signals_show_values_thresholds_conditions_and_the_reason_for_no_trade()
     ],
 )
 def test_a_gauge_places_the_value_between_its_marks(value: float | None, expected: str) -> None:
-    """Gauges against thresholds: bars at the marks, a dot at the value, arrows beyond the ends, nothing when missing."""
+    """Gauges against thresholds: bars at the marks, a dot at the value, arrows beyond the ends."""
     assert signals.gauge(value, -2.6666, 2.6666, (-2.0, 2.0), 9) == expected
 
 
@@ -379,8 +368,7 @@ def test_hostile_text_reaches_no_pane_unescaped() -> None:
     texts += [text_of(pane(view, 1.1, 100, 30)) for pane in (signals.content, risk.content)]
     for shown in texts:
         body = shown.replace("\n", "")
-        title_free = body.replace(HOSTILE, "")
-        assert not re.search(r"[\x00-\x1f\x7f-\x9f\u200b\u202e\ud800]", title_free), repr(shown)
+        assert not re.search(r"[\x00-\x1f\x7f-\x9f\u200b\u202e\ud800]", body), repr(shown)
     assert "[bold red]x[/] ␛[2J" in texts[3]
 
 

@@ -7,7 +7,7 @@ import math
 from perp_bot.core.money import pct, usd
 from perp_bot.ipc.state import LimitState
 from perp_bot.tui.formats import span_ms
-from perp_bot.tui.spans import PaneContent, Row, Span, fit, message, row, wrap
+from perp_bot.tui.spans import PaneContent, Row, Span, first_lines, fit, message, row
 from perp_bot.tui.store import ViewState, connection, lens
 
 NAME_CELLS = 17
@@ -91,7 +91,7 @@ def _limit(item: LimitState, width: int, figures_cells: int, *, is_stale: bool, 
         spans.append((item.text, "stale" if is_stale else "muted"))
     rows = [row(item.name, *spans)]
     if with_sentence:
-        lines = wrap(item.text, max(10, width - 4))[:2]
+        lines = first_lines(item.text, max(10, width - 4), 2)
         rows += [
             row(f"{item.name}:{index}", ("   " + line, "stale" if is_stale else "muted"))
             for index, line in enumerate(lines)

@@ -7,7 +7,7 @@ import math
 from perp_bot.ipc.state import FastSignalState, SignalState
 from perp_bot.tui import formats
 from perp_bot.tui.freshness import FAST_SIGNAL, Lens
-from perp_bot.tui.spans import PaneContent, Row, Span, cut, message, row, wrap
+from perp_bot.tui.spans import PaneContent, Row, Span, cut, first_lines, message, row
 from perp_bot.tui.store import ViewState, connection, lens
 
 ROOMY_LINES = 7  # of a coin, fast signals included
@@ -161,12 +161,11 @@ def _roomy(
             (f"  below {item.adx_threshold:g} (no trend)", "muted"),
         ),
     ]
-    because = wrap(text, max(10, width - 6))
     spare = lines_each - len(rows) - 1 - (1 if fast is not None else 0)
     rows.append(row(f"{key}:conditions", ("   ", ""), *_conditions(item, glass)))
     rows += [
         row(f"{key}:why:{index}", ("   ", ""), (line, _tone(style, glass)))
-        for index, line in enumerate(because[: max(1, min(3, spare))])
+        for index, line in enumerate(first_lines(text, max(10, width - 6), max(1, min(3, spare))))
     ]
     if fast is not None:
         rows.append(row(f"{key}:fast", ("   ", ""), *_fast(fast, glass, width - 4)))

@@ -1,0 +1,129 @@
+"""What happened while nobody watched: stops that were passed and funding hours, made up for from the venue's candles.
+
+The venue keeps neither marks nor oracle prices. On paper the minutes' extremes stand in for marks and their opens for
+oracle prices, and every such correction is told. (Live, the stop rests at the venue and fires by itself.)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from perp_bot.core.errors import VenueError
+from perp_bot.core.timeframes import MINUTE_MS, iso
+from perp_bot.core.types import AssetContext, Book, BookLevel, Candle, Position
+from perp_bot.data.client import VenueClient
+from perp_bot.data.limiter import RequestClass
+from perp_bot.execution import funding
+from perp_bot.trading.bookkeeping import Bookkeeper
+from perp_bot.trading.desk import Desk
+from perp_bot.trading.notes import Notes
+
+
+class Downtime:
+    """Runs once, after the desk is rebuilt and before anything is decided."""
+
+    def __init__(self, desk: Desk, client: VenueClient, books: Bookkeeper, notes: Notes) -> None:
+        self._desk = desk
+        self._client = client
+        self._books = books
+        self._notes = notes
+
+    def make_up(self, now_ms: int, replay_from_ms: int | None) -> None:
+        """Fire stops and note funding of the hours that nobody watched, for positions that were open."""
+        stretch = unwatched(self._desk.handled_ms, now_ms, replay_from_ms)
+        if stretch is None:
+            return
+        since_ms, until_ms = stretch
+        for position in self._desk.account.positions:
+            try:
+                rows = self._client.candles(position.symbol, "1m", since_ms, until_ms, RequestClass.RECONCILE)
+            except VenueError as error:
+                text = f"{position.symbol}: the downtime since {iso(since_ms)} cannot be checked: {error}"
+                self._notes.say("RECONCILE", text, now_ms, position.symbol, level=logging.ERROR)
+                continue
+            minutes = [row for row in rows if row.open_ms >= since_ms and row.close_ms <= until_ms]
+            fired = stop_inputs(position, minutes)
+            held_until_ms = until_ms if fired is None else fired[1].venue_ms
+            self._owe_missed_hours(position, minutes, since_ms, held_until_ms)
+            if fired is not None:
+                self._fire_stop(position, *fired, now_ms)
+
+    def _owe_missed_hours(self, position: Position, minutes: list[Candle], since_ms: int, until_ms: int) -> None:
+        symbol, known = position.symbol, self._desk.funding_due
+        hours = [h for h in missed_hours(position, since_ms, until_ms) if (symbol, h) not in known]
+        priced, missing = due_from_candles(position, hours, minutes)
+        for due in priced:
+            self._books.owe(due)
+        if priced:
+            text = (
+                f"{symbol}: funding of {len(priced)} hours of the downtime is due, at the minute's open as oracle price"
+            )
+            self._notes.say("RECONCILE", text, until_ms, symbol)
+        if missing:
+            text = f"{symbol}: {len(missing)} funding hours of the downtime cannot be priced and are missing"
+            self._notes.say("RECONCILE", text, until_ms, symbol, level=logging.WARNING)
+
+    def _fire_stop(self, position: Position, book: Book, context: AssetContext, now_ms: int) -> None:
+        text = f"{position.symbol}: its stop was passed at {iso(context.venue_ms)} while the daemon was down"
+        self._notes.say("RECONCILE", text, now_ms, position.symbol, level=logging.WARNING)
+        self._desk.executor.on_book(book)
+        self._desk.executor.on_context([context])
+        self._books.settle(now_ms)
+
+
+def missed_hours(position: Position, since_ms: int, until_ms: int) -> tuple[int, ...]:
+    """Return the whole hours in the downtime at which `position` was open."""
+    return tuple(hour for hour in funding.whole_hours(since_ms, until_ms) if hour > position.opened_ms)
+
+
+def due_from_candles(
+    position: Position, hours: Iterable[int], minutes: Iterable[Candle]
+) -> tuple[list[funding.FundingDue], list[int]]:
+    """Return the funding due of missed hours, priced at the minute's open, and the hours without a candle.
+
+    The venue does not keep oracle prices; the trade price at the hour stands in for it on paper, and is said so.
+    """
+    opens = {candle.open_ms: candle.open for candle in minutes}
+    found, missing = [], []
+    for hour_ms in hours:
+        price = opens.get(hour_ms)
+        due = None if price is None else funding.funding_due(position, hour_ms, price)
+        if due is None:
+            missing.append(hour_ms)
+        else:
+            found.append(due)
+    return found, missing
+
+
+def stop_inputs(position: Position, minutes: Iterable[Candle]) -> tuple[Book, AssetContext] | None:
+    """Return market input that fires the stop where a minute of the downtime went through it; None when none did.
+
+    The venue keeps no marks, so the minute's extremes stand in for them. The fill is at the stop, or at the minute's
+    open where it gapped through.
+    """
+    if position.stop_px is None:
+        return None
+    sign = position.side.sign
+    for candle in minutes:
+        worst = candle.low if sign > 0 else candle.high
+        if candle.open_ms <= position.opened_ms or (worst - position.stop_px) * sign > 0:
+            continue
+        gapped = (candle.open - position.stop_px) * sign <= 0
+        px = candle.open if gapped else position.stop_px
+        at_ms = candle.close_ms - 1
+        level = (BookLevel(px, float(position.size) * 10.0),)
+        book = Book(position.symbol, at_ms, level, level)
+        return book, AssetContext(position.symbol, at_ms, worst, worst, None, None, None, None)
+    return None
+
+
+def unwatched(handled_ms: int, now_ms: int, replay_from_ms: int | None) -> tuple[int, int] | None:
+    """Return (since, until) of the stretch that nobody watched; None when it is shorter than a minute.
+
+    A stepped venue sends its newest minute again, so that minute is not part of it.
+    """
+    if handled_ms <= 0:
+        return None
+    until_ms = now_ms if replay_from_ms is None else min(now_ms, replay_from_ms)
+    return (handled_ms, until_ms) if until_ms - handled_ms >= MINUTE_MS else None
