@@ -45,8 +45,7 @@ def _decisions(rig: LoopRig, count: int) -> list[Measurement]:
         while not rig.queue.is_empty:
             threading.Event().wait(0.0005)
         series = tuple(SeriesClose(symbol, CloseStatus.CONFIRMED, (candle,)) for symbol, candle in candles.items())
-        rig.writer.decided.clear()
-        rig.writer.committed_s = None
+        rig.writer.forget()
         started_s = monotonic_s()
         rig.queue.put_event(BoundaryClosed(TIMEFRAME, rig.close_ms, series))
         if not rig.writer.decided.wait(_WAIT_S):

@@ -81,6 +81,11 @@ class StampingWriter:
         self.committed_s: float | None = None
         self.closed_s = 0.0
 
+    def forget(self) -> None:
+        """Begin a new measurement."""
+        self.decided.clear()
+        self.committed_s = None
+
     def put(self, *rows: Row) -> None:
         """Queue rows."""
         self._writer.put(*rows)
@@ -109,6 +114,10 @@ class StampingWriter:
     def emergency_append(self, row_json: dict[str, Any]) -> None:
         """Hand on."""
         self._writer.emergency_append(row_json)
+
+    def emergency_clear(self) -> None:
+        """Hand on."""
+        self._writer.emergency_clear()
 
     def health(self) -> WriterHealth:
         """Hand on."""

@@ -80,6 +80,7 @@ def run(config_path: Path | None, *, headless: bool, duration_s: float | None) -
         daemon.stop()
         if final is not None:
             _say(_line(final))
+        _say("the demo's daemon and venue are stopped")
     _say(f"check this session's decisions: {session.backtest_command}")
     return code
 

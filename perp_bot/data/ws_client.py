@@ -159,12 +159,9 @@ class MarketStream:
             return "stopping"
         except (OSError, websocket.WebSocketException, ValueError) as error:
             return f"cannot connect to {self._url}: {_plain(error)}"
-        was_up = False
         try:
             for subscription in self._subscriptions:
                 stream.send(json.dumps({"method": "subscribe", "subscription": subscription}))
-            was_up = True
-            self._came_up()
             self._listen(stream)
             reason = "closed"
         except _Lost as lost:
@@ -176,7 +173,7 @@ class MarketStream:
             log.exception("market stream: unexpected failure")
             reason = f"unexpected failure: {error!r}"
         finally:
-            self.is_connected = False
+            was_up, self.is_connected = self.is_connected, False
             stream.shutdown()
         if was_up and not self._stop.is_set():
             self._lost_s = monotonic_s()
@@ -188,14 +185,13 @@ class MarketStream:
         outage_s = None if self._lost_s is None else now_s - self._lost_s
         self.connections += 1
         self.is_connected = True
-        self._last_received_s = now_s
         self._listener.on_connected(outage_s, len(self._subscriptions))
 
     def _listen(self, stream: Any) -> None:
         timings = self._timings
         raw = stream.sock
         reader = FrameReader()
-        last_ping_s = watched_s = monotonic_s()
+        last_ping_s = watched_s = heard_s = monotonic_s()
         idle_ping_s = min(timings.ping_every_s, timings.silent_after_s / 2)
         raw.settimeout(min(idle_ping_s / 2, timings.watch_every_s))
         while not self._stop.is_set():
@@ -203,13 +199,15 @@ class MarketStream:
                 count = raw.recv_into(reader.space())
                 if count == 0:
                     raise _Lost("the venue closed the connection")
-                self._last_received_s = monotonic_s()
+                self._last_received_s = heard_s = monotonic_s()
+                if not self.is_connected:
+                    self._came_up()  # a socket that opens and stays mute is not a stream
                 reader.filled(count)
                 self._hand_out(stream, reader)
             except TimeoutError:
                 pass  # nothing came: the deadlines below decide
             now_s = monotonic_s()
-            silent_s = now_s - (self._last_received_s or now_s)
+            silent_s = now_s - heard_s
             if silent_s >= timings.silent_after_s:
                 raise _Lost(f"nothing received for {silent_s:.1f} s")
             since_ping_s = now_s - last_ping_s

@@ -15,6 +15,8 @@ from perp_bot.core.rounding import MAX_DECIMALS, Rounding, plain, quantize_price
 from perp_bot.core.types import Instrument, Regime, Side
 from perp_bot.strategies.regimes import size_factor
 
+_NUDGE = Decimal("0.00001")  # less than one tick of five significant figures
+
 
 def entry_notional_usd(config: Config, regime: Regime) -> float:
     """Return the notional of an entry: capital_usd x margin_usage_limit x leverage x the regime's size factor."""
@@ -104,15 +106,16 @@ def stop_beyond_liquidation(side: Side, stop_px: Decimal, liquidation: float | N
 
 
 def instrument_stop_px(
-    config: Config, instrument: Instrument, side: Side, entry_px: Decimal, size: Decimal, strategy_stop_px: float | None
+    config: Config, instrument: Instrument, side: Side, entry_px: Decimal, size: Decimal, own_stop_px: float | None
 ) -> float:
     """Return a real position's stop after its fills as float; never fails, for a position must have one.
 
-    Where the risk is smaller than a tick (refused before any entry), the stop is one tick beyond the entry.
+    The stop rule of the account and of the paper venue. Where the risk is smaller than a tick (refused before any
+    entry), the stop is the next price beyond the entry.
     """
+    digits = instrument.sz_decimals
     try:
-        return float(protective_stop_px(config, side, entry_px, size, instrument.sz_decimals, strategy_stop_px))
+        return float(protective_stop_px(config, side, entry_px, size, digits, own_stop_px))
     except OrderRuleError:
-        tick_side = Rounding.DOWN if side is Side.LONG else Rounding.UP
-        nudge = Decimal("0.99999") if side is Side.LONG else Decimal("1.00001")
-        return float(quantize_price(entry_px * nudge, instrument.sz_decimals, tick_side))
+        nudged = entry_px * (1 - side.sign * _NUDGE)
+        return float(quantize_price(nudged, digits, Rounding.DOWN if side is Side.LONG else Rounding.UP))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from perp_bot.core.money import usd
-from perp_bot.core.timeframes import day_of, iso
+from perp_bot.core.timeframes import HOUR_MS, day_of, iso
 from perp_bot.core.types import ClosedTrade, FundingRate, OrderRole, OrderState, Position
 from perp_bot.data.db.rows import (
     FillRow,
@@ -52,16 +52,21 @@ class Bookkeeper:
     # ------------------------------------------------------------ orders and fills
 
     def settle(self, now_ms: int) -> int:
-        """Book everything the executor has to report; return how many events there were."""
+        """Book everything the executor has to report; return how many events there were.
+
+        One transaction: fills that one book gave together are on disk together, so that a restart neither takes the
+        rest from another book nor meets a position without its stop.
+        """
         events = self._desk.executor.drain()
+        rows: list[Row] = []
         for event in events:
-            self._book(event, now_ms)
+            rows += self._book(event, now_ms)
+        self._journal.put(*rows)
         return len(events)
 
-    def _book(self, event: OrderEvent, now_ms: int) -> None:
+    def _book(self, event: OrderEvent, now_ms: int) -> list[Row]:
         order = event.order
         if not isinstance(event, OrderFilled):
-            self._journal.put(OrderRow(order))
             if order.state is OrderState.REJECTED:
                 intent = order.intent
                 text = f"{intent.role} {intent.side} {intent.size} {intent.symbol} rejected: {order.note}"
@@ -69,13 +74,12 @@ class Bookkeeper:
             elif order.state is OrderState.CANCELLED and order.intent.role is not OrderRole.STOP:
                 text = f"{order.intent.role} {order.intent.side} {order.intent.symbol} cancelled: {order.note}"
                 self._notes.say("CANCELLED", text, now_ms, order.intent.symbol)
-            return
+            return [OrderRow(order)]
         fill = event.fill
         was = self._desk.account.position(fill.symbol)
         change = self._desk.account.apply_fill(fill, order.intent)
         if not change.is_new:
-            self._journal.put(OrderRow(order))
-            return
+            return [OrderRow(order)]
         rows: list[Row] = [OrderRow(order), FillRow(fill), PositionRow(SOURCE, fill.symbol, change.position)]
         if was is None and change.position is not None:
             self._desk.totals.entries += 1
@@ -85,7 +89,7 @@ class Bookkeeper:
             rows += self._close(change.closed_trade, now_ms)
         rows.append(StateRow("totals", self._desk.totals.to_json(), now_ms))
         self._tell_cash()
-        self._journal.put(*rows)
+        return rows
 
     def _tell_open(self, position: Position, liquidity: str, at_ms: int) -> None:
         stop = "no stop" if position.stop_px is None else f"stop {position.stop_px:.8g}"
@@ -108,18 +112,27 @@ class Bookkeeper:
     # ------------------------------------------------------------ funding
 
     def note_hours(self, now_ms: int) -> list[tuple[str, int]]:
-        """Note the funding that the hours up to `now_ms` made due; return (symbol, hour) whose rates to ask for."""
+        """Note the funding that the hours up to `now_ms` made due; return (symbol, hour) whose rates to ask for.
+
+        Right after a start an hour waits for the first oracle prices; after an hour without one (a delisted coin) it
+        is given up and said so.
+        """
         desk = self._desk
         if desk.next_hour_ms is None:
-            desk.next_hour_ms = now_ms - now_ms % 3_600_000 + 3_600_000
+            desk.next_hour_ms = now_ms - now_ms % HOUR_MS + HOUR_MS
             return []
         asked: list[tuple[str, int]] = []
-        for hour_ms in funding.whole_hours(desk.next_hour_ms - 3_600_000, now_ms):
-            desk.next_hour_ms = hour_ms + 3_600_000
+        for hour_ms in funding.whole_hours(desk.next_hour_ms - HOUR_MS, now_ms):
+            contexts = {p.symbol: desk.market.context(p.symbol) for p in desk.account.positions}
+            if None in contexts.values() and now_ms - hour_ms < HOUR_MS:
+                return asked
+            desk.next_hour_ms = hour_ms + HOUR_MS
             for position in desk.account.positions:
-                context = desk.market.context(position.symbol)
+                context = contexts[position.symbol]
                 if context is None:
-                    continue  # no oracle price at all: recovery asks for it once the market is there
+                    text = f"{position.symbol}: no oracle price at {iso(hour_ms)}: its funding is missing"
+                    self._notes.say("RECONCILE", text, now_ms, position.symbol, level=logging.WARNING)
+                    continue
                 due = funding.funding_due(position, hour_ms, context.oracle_px)
                 if due is not None and (due.symbol, hour_ms) not in desk.funding_due:
                     self.owe(due)

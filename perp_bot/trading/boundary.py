@@ -49,18 +49,23 @@ class BoundaryDesk:
         inputs = [self._input(item, event, provisional[item.symbol]) for item in event.series]
         todo = tuple(item for item in inputs if not self._is_decided(item.symbol, event))
         if not todo:
+            if now_ms == event.close_ms:  # a restart at step: the last run may have ended before it stored this row
+                self._note_equity(event)
             return False
         boundary = self._boundary(event, todo, now_ms)
         decision = decide_boundary(desk.config, desk.strategy, boundary)
         self._carry_out(boundary, decision, now_ms, started_s)
-        equity = desk.account.equity(desk.market.marks())
-        unrealized = desk.account.unrealized_usd(desk.market.marks())
-        if equity is not None and unrealized is not None:
-            self._journal.put(
-                EquityRow(SOURCE, event.close_ms, float(equity), str(desk.account.cash_usd), float(unrealized))
-            )
+        self._note_equity(event)
         desk.overflow = None  # every series was just confirmed by REST
         return True
+
+    def _note_equity(self, event: BoundaryClosed) -> None:
+        account, marks = self._desk.account, self._desk.market.marks()
+        equity, unrealized = account.equity(marks), account.unrealized_usd(marks)
+        if equity is not None and unrealized is not None:
+            self._journal.put(
+                EquityRow(SOURCE, event.close_ms, float(equity), str(account.cash_usd), float(unrealized))
+            )
 
     # ------------------------------------------------------------ candles
 

@@ -130,6 +130,13 @@ class Controls:
         self._books.settle(now_ms)
         return len(working)
 
+    def cancel_forbidden(self, now_ms: int) -> None:
+        """After a start: cancel entries that a kill or a pause of the downtime, or one cut short by a crash, covers."""
+        if self._desk.killed is not None:
+            self.cancel_entries(now_ms, "killed")
+        for pause in self._desk.pauses:
+            self.cancel_entries(now_ms, "paused", pause)
+
     def _kill(self, args: ControlArgs) -> ControlResult:
         """The latch is on disk already (the socket thread put it there) and the pass has followed it."""
         if not args.flatten:

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perp_bot.config.model import Config
 from perp_bot.config.paths import RuntimePaths
@@ -23,12 +23,14 @@ from perp_bot.config.venues import BASE_URLS, base_url
 from perp_bot.core.clock import VenueClock, monotonic_s, wall_ms
 from perp_bot.core.errors import EXIT_FAILURE, EXIT_OK, HaltedByRisk, PerpBotError, StoreError
 from perp_bot.core.timeframes import MINUTE_MS
-from perp_bot.core.types import Candle
+from perp_bot.core.types import Candle, OrderRole
 from perp_bot.data.answers import VenueStatus
+from perp_bot.data.db.emergency import read_emergency
 from perp_bot.data.db.reader import Reader
 from perp_bot.data.db.rows import StateRow
 from perp_bot.data.db.writer import Writer
 from perp_bot.data.market import MarketData
+from perp_bot.decision.exits import exit_intent
 from perp_bot.indicators import compiled
 from perp_bot.ipc.protocol import Hello
 from perp_bot.ipc.server import IpcServer
@@ -92,6 +94,7 @@ class Daemon:
         self._signals: SignalService | None = None
         self._alerts: Alerts | None = None
         self._asked_to_stop = threading.Event()
+        self._emergencies: list[dict[str, Any]] = []
 
     def run(self) -> int:
         """Start, trade, stop; the run record says how it ended."""
@@ -121,6 +124,7 @@ class Daemon:
 
     def _trade(self, stack: ExitStack) -> None:
         config, paths = self._config, self._paths
+        self._emergencies = read_emergency(paths.emergency_journal)
         writer = Writer(paths.db, backups=paths.backups, emergency=paths.emergency_journal, clock=self._clock)
         writer.start()
         stack.callback(self._stop_writer, writer)
@@ -155,6 +159,7 @@ class Daemon:
             ),
         )  # fmt: skip
         controls.send_exit = loop.send_exit
+        controls.cancel_forbidden(self._clock.now_ms())
         self._check_needs(desk, strategy)
         auditor.start()
         stack.callback(auditor.stop)
@@ -165,6 +170,7 @@ class Daemon:
         builder.phase = "RUNNING"
         compiled.warm()  # behind: until they are loaded the interpreted kernels give the same bits
         self._tell_started(notes, desk, venue)
+        self._finish_emergencies(desk, loop, notes, journal)
         if not self._asked_to_stop.is_set():
             loop.run()
         builder.phase = "STOPPING"
@@ -265,6 +271,19 @@ class Daemon:
                 return []
 
         return read
+
+    def _finish_emergencies(self, desk: Desk, loop: TradingLoop, notes: Notes, journal: Journal) -> None:
+        """Close again what was closed while the database could not be written and the process died before it could."""
+        now_ms = self._clock.now_ms()
+        for record in self._emergencies:
+            position = desk.account.position(str(record["symbol"]))
+            if position is None or record["role"] != OrderRole.EXIT or desk.is_exiting(position.symbol):
+                continue
+            text = f"{position.symbol}: an exit ({record['reason']}) never reached the database; closing again"
+            notes.say("RECONCILE", text, now_ms, position.symbol, level=logging.WARNING)
+            loop.send_exit(exit_intent(position, str(record["reason"]), now_ms, str(record["decision_id"])), now_ms)
+        if self._emergencies:
+            journal.note_emergency()
 
     def _check_needs(self, desk: Desk, strategy: Strategy) -> None:
         """Mark coins whose declared inputs nobody produces."""

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable
 
 from perp_bot.core.errors import VenueError
-from perp_bot.core.timeframes import MINUTE_MS, iso
+from perp_bot.core.timeframes import HOUR_MS, MINUTE_MS, iso
 from perp_bot.core.types import AssetContext, Book, BookLevel, Candle, Position
 from perp_bot.data.client import VenueClient
 from perp_bot.data.limiter import RequestClass
@@ -31,7 +31,11 @@ class Downtime:
 
     def make_up(self, now_ms: int, replay_from_ms: int | None) -> None:
         """Fire stops and note funding of the hours that nobody watched, for positions that were open."""
-        stretch = unwatched(self._desk.handled_ms, now_ms, replay_from_ms)
+        handled_ms = self._desk.handled_ms
+        stretch = unwatched(handled_ms, now_ms, replay_from_ms)
+        watched_from_ms = handled_ms if stretch is None else stretch[1]
+        if handled_ms > 0:  # an hour that a short stop hides, or that is replayed, is still to be noted by the loop
+            self._desk.next_hour_ms = watched_from_ms - watched_from_ms % HOUR_MS + HOUR_MS
         if stretch is None:
             return
         since_ms, until_ms = stretch

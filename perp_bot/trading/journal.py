@@ -37,6 +37,9 @@ class RowWriter(Protocol):
     def emergency_append(self, row_json: dict[str, Any]) -> None:
         """Record a protective action in the pre-allocated file, or raise StoreError."""
 
+    def emergency_clear(self) -> None:
+        """Forget the records of that file."""
+
     def health(self) -> WriterHealth:
         """How the writer fares."""
 
@@ -46,6 +49,7 @@ class Journal:
 
     def __init__(self, writer: RowWriter) -> None:
         self._writer = writer
+        self._has_emergency = False
 
     def put(self, *items: rows.Row) -> None:
         """Queue rows; never blocks and never raises for the disk's sake."""
@@ -91,10 +95,24 @@ class Journal:
             "size": str(intent.size),
             "reason": intent.reason,
         }
+        self.note_emergency()
         try:
             self._writer.emergency_append(record)
         except StoreError as error:
             LOG.error("the emergency journal failed too: %s", error, extra={"symbol": intent.symbol})
+
+    def note_emergency(self) -> None:
+        """Note that the emergency journal holds records, to be forgotten once the database has everything."""
+        self._has_emergency = True
+
+    def look_after_emergency(self) -> None:
+        """Forget the emergency journal once everything it stands for is in the database."""
+        if not self._has_emergency:
+            return
+        health = self._writer.health()
+        if health.ok and health.pending == 0:
+            self._has_emergency = False
+            self._writer.emergency_clear()
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything queued is on disk; False when it is not by then."""

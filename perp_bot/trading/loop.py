@@ -33,14 +33,14 @@ from perp_bot.trading.desk import Desk
 from perp_bot.trading.journal import Journal
 from perp_bot.trading.notes import Notes
 from perp_bot.trading.queue import Batch, EventQueue
+from perp_bot.trading.venue_health import venue_trouble
 
 LOG = logging.getLogger(__name__)
 
 TICK_S = 0.25  # the loop's own pulse: liveness, latch, health, state at least once a second
 SETTLE_POLL_S = 0.002  # while somebody waits for the loop to settle
 MARKET_READY_S = 5.0  # a boundary waits that long for the first marks and books after a start
-STREAM_STALE_S = 30.0
-BOOK_STALE_S = 60.0
+FLUSH_AT_MOST_S = 0.05  # an observer's wait_until must not hold up the loop while the disk is slow
 STATE_EVERY_S = 1.0
 STATE_AT_MOST_EVERY_S = 0.05
 
@@ -142,9 +142,15 @@ class TradingLoop:
         due = [
             desk.executor.next_deadline_ms(),
             next_timeout_ms(desk.account.positions, desk.config),
-            desk.next_hour_ms if desk.account.positions else None,
+            self._next_hour_ms(),
         ]
         return min((item for item in due if item is not None), default=None)
+
+    def _next_hour_ms(self) -> int | None:
+        hour_ms = self._desk.next_hour_ms
+        if hour_ms is None or not self._desk.account.positions or hour_ms <= self._desk.handled_ms:
+            return None  # an hour that waits for its first oracle price is looked at by the pulse, not in a spin
+        return hour_ms
 
     # ------------------------------------------------------------ one pass
 
@@ -257,7 +263,9 @@ class TradingLoop:
         return True
 
     def _close(self, event: BoundaryClosed, now_ms: int) -> bool:
+        # As they are now: the reads that this close was confirmed by came after the last look.
         self._desk.store_trouble = self._journal.trouble
+        self._desk.venue_trouble = self._venue_trouble()
         return self._boundary.close(event, now_ms)
 
     def _is_market_ready(self) -> bool:
@@ -349,27 +357,21 @@ class TradingLoop:
         desk.store_trouble = self._journal.trouble
         desk.venue_trouble = self._venue_trouble()
         self._hooks.audit()
+        self._journal.look_after_emergency()
         for was, now in zip(before, (desk.venue_trouble, desk.store_trouble), strict=True):
             if (was is None) != (now is None):
                 kind, text = ("DEGRADED", f"entries stop: {now}") if now is not None else ("RECOVERED", f"over: {was}")
                 self._notes.say(kind, text, now_ms, level=logging.WARNING if now else logging.INFO)
 
     def _venue_trouble(self) -> str | None:
-        health = self._market.health()
-        if not health.connected:
-            if monotonic_s() - self._started_s < 2.0:
-                return None  # connecting
-            return f"the market stream is away: {health.last_stream_problem or 'not connected'}"
-        if self._clock.stepped:
-            return None
-        age_s = health.last_message_age_s
-        if age_s is not None and age_s > STREAM_STALE_S:
-            return f"the market stream is silent: last message {age_s:.0f} s ago, limit {STREAM_STALE_S:.0f} s"
-        for symbol in self._desk.symbols:
-            mark_age_s = self._desk.market.mark_age_s(symbol)
-            if mark_age_s is not None and mark_age_s > BOOK_STALE_S and not self._is_delisted(symbol):
-                return f"the mark of {symbol} is {mark_age_s:.0f} s old, limit {BOOK_STALE_S:.0f} s"
-        return None
+        marks = self._desk.market
+        listed = [symbol for symbol in self._desk.symbols if not self._is_delisted(symbol)]
+        return venue_trouble(
+            self._market.health(),
+            {symbol: marks.mark_age_s(symbol) for symbol in listed},
+            up_s=monotonic_s() - self._started_s,
+            speed=self._clock.speed,
+        )
 
     def _publish(self, changed: bool) -> None:
         since_s = monotonic_s() - self._published_s
@@ -389,7 +391,8 @@ class TradingLoop:
         done = [item for item in self._waiters if item[1] <= reached_ms]
         if not done or not self._is_settled():
             return
-        if not self._journal.flush(2.0):
+        # While writing fails the rows wait in memory: who asks is answered all the same.
+        if self._journal.trouble is None and not self._journal.flush(FLUSH_AT_MOST_S):
             return
         self._hooks.publish()
         for request, venue_ms in done:

@@ -141,6 +141,10 @@ class EventQueue:
     def seal(self, frame: ClockFrame) -> None:
         """End the batch at a clock frame."""
         with self._ready:
+            if self._stepped and self._open.events:
+                # A close of the step before, not taken yet, comes before the marks of this one.
+                self._sealed.append(Batch(events=self._open.events))
+                self._open.events = []
             self._sealed.append(self._open.close(frame))
             self._open = _Open()
             self._overflowed.clear()

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from market_fakes import MINUTE, RecordingSink, wait_for
+
 from perp_bot.config.model import Config
 from perp_bot.core.clock import FixedClock, VenueClock
+from perp_bot.core.events import ClockFrame
 from perp_bot.core.types import CandleSource
 from perp_bot.data.db.reader import Reader
 from perp_bot.data.db.writer import Writer
@@ -123,9 +125,9 @@ def test_the_real_store_keeps_what_the_market_side_writes(tmp_path: Path) -> Non
         market.connect()
         market.history("BTC", "15m", 30)
         market.start()
+        wait_for(lambda: sink.of(ClockFrame))  # subscribed: from here on the stream misses nothing
         reached_ms = venue.step("15m")
         wait_for(lambda: [event for event in sink.boundaries if event.close_ms == reached_ms])
-        wait_for(lambda: market.health().messages > 100)
         market.stop()
         writer.flush(5.0)
         with Reader(path) as reader:

@@ -44,7 +44,7 @@ def decide(*items: SymbolInput, cfg: object = CONFIG, **changes: object) -> Boun
 
 
 def one(row: IndicatorRow | None, cfg: object = CONFIG, **changes: object) -> Decided:
-    (decided,) = decide(item(row, **changes), cfg=cfg).decided
+    (decided,) = decide(item(row, **changes), cfg=cfg).decided  # type: ignore[arg-type]
     return decided
 
 

@@ -18,7 +18,7 @@ class Socket:
     """A bare client: sends objects, reads frames in order."""
 
     def __init__(self, url: str) -> None:
-        self.ws = websocket.create_connection(url, timeout=8)
+        self.ws = websocket.create_connection(url, timeout=8, skip_utf8_validation=True)
 
     def send(self, message: object) -> None:
         self.ws.send(json.dumps(message))

@@ -97,13 +97,14 @@ def test_the_sdks_subscriptions_work() -> None:
         ]
         try:
             for subscription in subscriptions:
-                info.subscribe(subscription, received.put)  # type: ignore[arg-type]
+                info.subscribe(subscription, received.put)
             wanted = {"allMids", "l2Book", "trades", "bbo", "candle", "activeAssetCtx", "userFills"}
             seen: set[str] = set()
             while seen != wanted:
                 seen.add(received.get(timeout=8)["channel"])
         finally:
-            info.disconnect_websocket()
-            info.session.close()
+            venue.close_sockets()  # the SDK's thread sleeps on when its own side closes the socket
             assert info.ws_manager is not None
             info.ws_manager.join(5)
+            info.disconnect_websocket()
+            info.session.close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +22,21 @@ from perp_bot.ipc.state import StateSnapshot
 from perp_bot.practice.thread import PracticeServer
 
 READY_S = 30.0
+
+QUARTER_MS = 15 * 60_000
+
+# Thresholds that trade often: with start 430 and seed 42 ETH SHORT is decided at the 2nd close and left at the 3rd,
+# BTC LONG at the 6th, left at the 12th.
+LIVELY: dict[str, Any] = {
+    "zscore_entry_threshold": 1.0,
+    "zscore_exit_threshold": 0.95,
+    "zscore_stop_threshold": 9.0,
+    "bollinger_std": 1.0,
+    "rsi_overbought": 50.5,
+    "rsi_oversold": 49.5,
+    "adx_threshold": 100.0,
+}
+LIVELY_START = "430"
 
 
 class DaemonDied(AssertionError):
@@ -43,10 +60,13 @@ class Rig:
         self.venue = PracticeServer(speed=speed, start=start, seed=seed)
         self.settings = settings or {}
         self.process: subprocess.Popen[bytes] | None = None
+        self.symbols: tuple[str, ...] = tuple(self.settings.get("trading", {}).get("symbols", ("BTC", "ETH")))
+        self.start_ms = 0  # the venue's time when this rig began
         self.starts = 0
 
     def __enter__(self) -> Self:
         self.venue.__enter__()
+        self.start_ms = self.venue.now_ms
         self.write_config()
         return self
 
@@ -80,6 +100,20 @@ class Rig:
             return connection.execute(sql, arguments).fetchall()
         finally:
             connection.close()
+
+    def events(self, *kinds: str) -> list[str]:
+        """Return the texts of stored events, oldest first, of these kinds or of all."""
+        rows = self.rows("SELECT kind, text FROM events ORDER BY seq")
+        return [text for kind, text in rows if not kinds or kind in kinds]
+
+    def decided(self, symbol: str | None = None) -> dict[int, tuple[str, ...]]:
+        """Return action and blocking rules of each close (number since the start of 15m closes) of a coin."""
+        sql = "SELECT close_ms, action, blocked_json FROM decisions WHERE symbol = ? ORDER BY seq"
+        found: dict[int, tuple[str, ...]] = {}
+        for close_ms, action, blocked in self.rows(sql, symbol or "ETH"):
+            rules = (reason["rule"] for reason in json.loads(blocked))
+            found[(close_ms - self.start_ms) // QUARTER_MS] = (action, *rules)
+        return found
 
     def journal(self) -> list[tuple[Any, ...]]:
         """Return the decision journal without its row numbers."""
@@ -172,6 +206,39 @@ class Rig:
             self.venue.step(to=to, count=1)
             state = self.settle()
         return state
+
+    def until(self, what: str, is_true: Callable[[], object], timeout_s: float = 15.0) -> None:
+        """Wait until `is_true` holds while the daemon lives; `what` names it when it never does."""
+        deadline = time.monotonic() + timeout_s
+        while not is_true():
+            self.check_alive()
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {timeout_s:g} s: {what}; {self.talk[-2000:]}")
+            time.sleep(0.02)
+
+    def await_status(self, status: str, timeout_s: float = 15.0) -> StateSnapshot:
+        """Wait for a status and return the state that has it."""
+        seen: list[StateSnapshot] = []
+
+        def is_it() -> bool:
+            seen[:] = [self.state()]
+            return seen[0].status == status
+
+        try:
+            self.until(f"status {status}", is_it, timeout_s)
+        except AssertionError as error:
+            raise AssertionError(f"status is {seen[0].status} {seen[0].status_reasons}: {error}") from None
+        return seen[0]
+
+    def step_to_close(self, count: int = 1, timeout_s: float = 15.0) -> None:
+        """Advance to the next 15m close and wait for its journal rows, however bad the venue's answers are."""
+        for _ in range(count):
+            close_ms = self.venue.step(to="15m")
+
+            def is_decided(at_ms: int = close_ms) -> bool:
+                return len(self.rows("SELECT 1 FROM decisions WHERE close_ms = ?", at_ms)) == len(self.symbols)
+
+            self.until(f"the decisions of the close at {close_ms}", is_decided, timeout_s)
 
     def kill(self) -> None:
         """SIGKILL the daemon."""

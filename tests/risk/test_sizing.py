@@ -90,6 +90,15 @@ def test_a_risk_below_one_tick_is_refused_before_the_entry_but_a_position_has_a_
     assert instrument_stop_px(tiny, btc, Side.SHORT, Decimal(100_000), Decimal(1), None) == 100_001.0
 
 
+def test_the_rule_of_a_position_is_the_one_function() -> None:
+    """Estimate before the entry and stop after the fill agree when the fill is at the estimated price."""
+    btc = Instrument("BTC", 0, 5, 40)
+    entry, size = Decimal(100_000), Decimal("0.01005")
+    for side in Side:
+        expected = float(protective_stop_px(CONFIG, side, entry, size, 5))
+        assert instrument_stop_px(CONFIG, btc, side, entry, size, None) == expected
+
+
 def test_the_nearer_of_capital_stop_and_the_strategys_own_is_taken() -> None:
     """A wider own stop never widens the risk; one on the wrong side of the entry is not a stop."""
     entry, size = Decimal(100_000), Decimal("0.01005")

@@ -95,3 +95,19 @@ def test_wake_gives_an_empty_batch() -> None:
     queue = EventQueue()
     queue.wake()
     assert queue.take(5.0).is_empty
+
+
+def test_at_step_a_pending_close_comes_before_the_next_steps_marks() -> None:
+    """A slow loop decides on the close of step k before it sees a mark of step k + 1."""
+    queue = EventQueue()
+    queue.set_stepped(True)
+    queue.seal(ClockFrame(60_000))
+    queue.put_event(StreamStatus(True, 0, "of the first step"))
+    queue.put_context(context(50.0))
+    queue.seal(ClockFrame(120_000))
+    first, second, third = queue.take(0), queue.take(0), queue.take(0)
+    assert first.frame == ClockFrame(60_000)
+    assert second.events
+    assert not second.contexts
+    assert third.contexts
+    assert third.frame == ClockFrame(120_000)

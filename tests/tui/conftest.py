@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tui_driver import Driver
+from tui_launch import Launch
 
 from perp_bot.config.model import Config, DataConfig, TuiConfig
 from perp_bot.config.paths import RuntimePaths
@@ -30,9 +31,6 @@ def folder() -> Iterator[Path]:
 def paths(folder: Path) -> RuntimePaths:
     """Return the runtime paths in the folder."""
     return RuntimePaths(folder / "perp_bot.db")
-
-
-Launch = Callable[..., AbstractAsyncContextManager[Driver]]
 
 
 @pytest.fixture

@@ -29,7 +29,14 @@ class LedgerReader(Reader):
         self._fill_cash = Decimal(0)
 
     def ledger_sums(self, source: str) -> LedgerSums:
-        """Return the sums of everything committed so far."""
+        """Return the sums of everything committed so far, fills and payments of one moment."""
+        self._rows("BEGIN")  # one read transaction: a payment must not slip in between the two reads
+        try:
+            return self._sums(source)
+        finally:
+            self._rows("COMMIT")
+
+    def _sums(self, source: str) -> LedgerSums:
         for seq, side, px, size, fee in self._rows(
             "SELECT seq, side, px, size, fee_usd FROM fills WHERE source=? AND seq>? ORDER BY seq", (source, self._seq)
         ):

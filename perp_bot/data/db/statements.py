@@ -137,6 +137,17 @@ def _insert_once(connection: sqlite3.Connection, table: str, key: str, values: V
     return False
 
 
+def _correct(connection: sqlite3.Connection, table: str, key: str, values: Values, columns: Sequence[str]) -> None:
+    """Insert a row, or change `columns` of the stored one."""
+    names = ",".join(values)
+    changes = ",".join(f"{name}=excluded.{name}" for name in columns)
+    connection.execute(
+        f"INSERT INTO {table} ({names}) VALUES ({','.join(':' + name for name in values)}) "
+        f"ON CONFLICT ({key}) DO UPDATE SET {changes}",
+        values,
+    )
+
+
 def _stored_form(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value  # SQLite stores NaN as NULL
 
@@ -269,11 +280,13 @@ def _apply_funding_paid(connection: sqlite3.Connection, row: FundingPaidRow) -> 
 
 def _apply_trade(connection: sqlite3.Connection, row: TradeRow) -> None:
     trade = row.trade
-    _insert_once(
+    # Funding of the last hour may arrive after the trade closed: it corrects the row, nothing else ever does.
+    _correct(
         connection,
         "trades",
         "trade_id",
-        {
+        columns=("funding_usd", "net_usd"),
+        values={
             "trade_id": trade.trade_id,
             "symbol": trade.symbol,
             "side": trade.side.value,

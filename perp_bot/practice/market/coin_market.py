@@ -9,17 +9,18 @@ from typing import TypeVar
 
 import numpy as np
 
-from perp_bot.core.timeframes import HOUR_MS, MINUTE_MS
+from perp_bot.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS
 from perp_bot.practice.market import noise
 from perp_bot.practice.market.book import BookShot, book_at
 from perp_bot.practice.market.coins import CoinSpec
-from perp_bot.practice.market.context import HourContext, hour_context, hourly_rate
+from perp_bot.practice.market.context import HourContext, hour_context, hourly_rate, open_interest
 from perp_bot.practice.market.hours import CLOSE, COUNT, HIGH, LOW, OPEN, VOLUME, CoinHours
 from perp_bot.practice.market.noise import Ints
 from perp_bot.practice.market.path import HourPath, hour_path, minute_rows
 from perp_bot.practice.market.tape import MinuteTape, minute_tape
 
 _KEPT_PATHS, _KEPT_MINUTES, _KEPT_TAPES, _KEPT_FUNDING = 24, 2_000, 90, 20_000
+_KEPT_DAYS, _KEPT_BOOKS = 16, 8
 _JITTER_KEY = 6
 
 K = TypeVar("K")
@@ -53,6 +54,16 @@ class FundingRow:
     premium: float
 
 
+@dataclass(frozen=True, slots=True)
+class DayFigures:
+    """The 24 hours up to a minute: volume in size steps, notional, the price before them in units, open interest."""
+
+    volume: int
+    notional_usd: float
+    px_before: int
+    open_interest: float
+
+
 class CoinMarket:
     """Everything generated about one coin. Times are epoch ms; hour 0 opens at `origin_ms`."""
 
@@ -66,6 +77,8 @@ class CoinMarket:
         self._contexts: Kept[int, HourContext] = Kept(_KEPT_PATHS)
         self._minutes: Kept[int, Ints] = Kept(_KEPT_MINUTES)
         self._tapes: Kept[int, MinuteTape] = Kept(_KEPT_TAPES)
+        self._days: Kept[int, DayFigures] = Kept(_KEPT_DAYS)
+        self._books: Kept[tuple[int, int | None], BookShot] = Kept(_KEPT_BOOKS)
         self._funding: Kept[int, FundingRow] = Kept(_KEPT_FUNDING)
 
     def hour_of(self, at_ms: int) -> int:
@@ -129,8 +142,34 @@ class CoinMarket:
 
     def book(self, at_ms: int, bucket: int | None = None) -> BookShot:
         """Return the book at a moment; `bucket` (ticks) aggregates it."""
+        return self._books.get_or((at_ms, bucket), self._book)
+
+    def _book(self, key: tuple[int, int | None]) -> BookShot:
+        at_ms, bucket = key
         bid, ask, tick = self.best(at_ms)
         return book_at(self.coin, self.index, self._seed, bid, ask, tick, at_ms - self.origin_ms, bucket)
+
+    def day(self, minute: int) -> DayFigures:
+        """Return the figures of the 24 hours before a minute, counted from the recording's start."""
+        return self._days.get_or(minute, self._day)
+
+    def _day(self, end_minute: int) -> DayFigures:
+        start_minute = max(0, end_minute - DAY_MS // MINUTE_MS)
+        end_hour, start_hour = end_minute // 60, start_minute // 60
+        parts = [self.minutes(start_hour)[start_minute % 60 :]]
+        if end_hour > start_hour:
+            parts.append(self.hour_rows(end_hour)[start_hour + 1 :])
+            if end_minute % 60:
+                parts.append(self.minutes(end_hour)[: end_minute % 60])
+        rows = np.concatenate(parts)
+        scale = 10.0 ** (self.coin.px_decimals + self.coin.sz_decimals)
+        typical = (rows[:, HIGH] + rows[:, LOW] + rows[:, CLOSE]) / 3.0
+        return DayFigures(
+            volume=int(rows[:, VOLUME].sum()),
+            notional_usd=float((typical * rows[:, VOLUME]).sum() / scale),
+            px_before=int(rows[0, OPEN]),
+            open_interest=open_interest(self.coin, self._seed, self.index, end_minute * MINUTE_MS),
+        )
 
     def funding(self, hour: int) -> FundingRow:
         """Return the rate settled at the end of an hour; it lands 1 to 118 ms after it."""

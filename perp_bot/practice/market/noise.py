@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,6 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_A = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_B = np.uint64(0x94D049BB133111EB)
 _SHIFT_A, _SHIFT_B, _SHIFT_C = np.uint64(30), np.uint64(27), np.uint64(31)
-_MASK = (1 << 64) - 1
 
 
 def generator(seed: int, *key: int) -> np.random.Generator:
@@ -22,10 +22,14 @@ def generator(seed: int, *key: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, *key))))
 
 
+@lru_cache(maxsize=4_096)
+def _salt(seed: int, key: int) -> np.uint64:
+    return np.uint64(int.from_bytes(hashlib.blake2b(f"{seed}/{key}".encode(), digest_size=8).digest(), "little"))
+
+
 def uniform(seed: int, key: int, at: Ints) -> Floats:
     """Return one number in [0, 1) for each integer of `at` (splitmix64 of seed, key and integer)."""
-    salt = int.from_bytes(hashlib.blake2b(f"{seed}/{key}".encode(), digest_size=8).digest(), "little") & _MASK
-    mixed = (at.astype(np.uint64) + np.uint64(salt)) * _GOLDEN
+    mixed = (at.astype(np.uint64) + _salt(seed, key)) * _GOLDEN
     mixed = (mixed ^ (mixed >> _SHIFT_A)) * _MIX_A
     mixed = (mixed ^ (mixed >> _SHIFT_B)) * _MIX_B
     mixed ^= mixed >> _SHIFT_C

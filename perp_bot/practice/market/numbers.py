@@ -7,10 +7,10 @@ def wire(value: int, decimals: int) -> str:
     """Return `value` x 10^-decimals as the venue writes it: no trailing zeros, but always one decimal ("84143.0")."""
     if decimals == 0:
         return f"{value}.0"
-    sign, digits = ("-", -value) if value < 0 else ("", value)
-    whole, part = divmod(digits, 10**decimals)
-    tail = f"{part:0{decimals}d}".rstrip("0") or "0"
-    return f"{sign}{whole}.{tail}"
+    if value < 0:
+        return "-" + wire(-value, decimals)
+    digits = str(value).zfill(decimals + 1)
+    return f"{digits[:-decimals]}.{digits[-decimals:].rstrip('0') or '0'}"
 
 
 def wire_float(value: float, decimals: int) -> str:

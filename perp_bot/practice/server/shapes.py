@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from perp_bot.core.timeframes import DAY_MS, HOUR_MS, MINUTE_MS, close_of
+from perp_bot.core.timeframes import HOUR_MS, MINUTE_MS, close_of
 from perp_bot.practice.market.book import BookSide, bucket_ticks
 from perp_bot.practice.market.coin_market import CoinMarket, FundingRow
 from perp_bot.practice.market.coins import CoinSpec
-from perp_bot.practice.market.context import hourly_rate, open_interest
+from perp_bot.practice.market.context import hourly_rate
 from perp_bot.practice.market.hours import CLOSE, COUNT, HIGH, LOW, OPEN, VOLUME
 from perp_bot.practice.market.market import Market
 from perp_bot.practice.market.noise import Ints
@@ -157,38 +157,20 @@ def asset_ctx(market: Market, coin: CoinSpec, at_ms: int) -> Json:
     second = into_ms // 1_000
     context = live.context(hour)
     bid, ask, tick = live.best(at_ms)
-    base, notional, before = day_figures(live, at_ms)
+    day = live.day((at_ms - live.origin_ms) // MINUTE_MS)
     decimals = coin.px_decimals
     return {
         "funding": wire_float(hourly_rate(float(context.premium_mean[second // 5])), RATE_DECIMALS),
-        "openInterest": wire_float(
-            open_interest(coin, market.seed, live.index, at_ms - live.origin_ms), coin.sz_decimals
-        ),
-        "prevDayPx": wire(before, decimals),
-        "dayNtlVlm": wire_float(notional, 6),
+        "openInterest": wire_float(day.open_interest, coin.sz_decimals),
+        "prevDayPx": wire(day.px_before, decimals),
+        "dayNtlVlm": wire_float(day.notional_usd, 6),
         "premium": wire_float(float(context.premium[second // 5]), RATE_DECIMALS),
         "oraclePx": wire_float(context.oracle_at(second), decimals),
         "markPx": wire_float(context.mark_at(second), decimals),
         "midPx": wire((bid + ask) * tick * 5, decimals + 1),
         "impactPxs": [wire(bid * tick, decimals), wire(ask * tick, decimals)],
-        "dayBaseVlm": wire(base, coin.sz_decimals),
+        "dayBaseVlm": wire(day.volume, coin.sz_decimals),
     }
-
-
-def day_figures(live: CoinMarket, at_ms: int) -> tuple[int, float, int]:
-    """Return the last 24 hours up to the running minute: volume (size steps), notional (USD), and the price before."""
-    end_minute = (at_ms - live.origin_ms) // MINUTE_MS
-    start_minute = max(0, end_minute - DAY_MS // MINUTE_MS)
-    end_hour, start_hour = end_minute // 60, start_minute // 60
-    parts = [live.minutes(start_hour)[start_minute % 60 :]]
-    if end_hour > start_hour:
-        parts.append(live.hour_rows(end_hour)[start_hour + 1 :])
-        if end_minute % 60:
-            parts.append(live.minutes(end_hour)[: end_minute % 60])
-    rows = np.concatenate(parts)
-    scale = 10.0 ** (live.coin.px_decimals + live.coin.sz_decimals)
-    typical = (rows[:, HIGH] + rows[:, LOW] + rows[:, CLOSE]) / 3.0
-    return int(rows[:, VOLUME].sum()), float((typical * rows[:, VOLUME]).sum() / scale), int(rows[0, OPEN])
 
 
 def funding_row(name: str, row: FundingRow) -> Json:

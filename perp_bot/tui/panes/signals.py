@@ -208,7 +208,8 @@ def _fast(fast: FastSignalState, glass: Lens, width: int) -> list[Span]:
     slip = formats.number(fast.slippage_bps, 2)
     volatility = "-" if fast.volatility is None else f"{fast.volatility * 100:.3f} %/min"
     spans: list[Span] = [
-        ("spread ", "muted"),
+        glass.age_span(fast.age_s, FAST_SIGNAL),
+        ("  spread ", "muted"),
         (f"{spread} bps", style),
         ("  depth ", "muted"),
         (formats.compact_usd(fast.depth_usd), style),
@@ -216,8 +217,6 @@ def _fast(fast: FastSignalState, glass: Lens, width: int) -> list[Span]:
         (f"{slip} bps", style),
         ("  vol ", "muted"),
         (volatility, style),
-        ("  ", ""),
-        glass.age_span(fast.age_s, FAST_SIGNAL),
     ]
     if fast.note:
         spans.append((f"  {fast.note}", "warn"))

@@ -1,0 +1,115 @@
+"""Stepped sessions that survive the death of their daemon, for comparison with an uninterrupted one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.process.rig import DaemonDied, Rig
+
+from perp_bot.core.errors import PerpBotError
+
+# The present of every stretch is 15m steps while flat and 1m steps while anything is open: a stepped venue sends its
+# newest minute again, so a crash can lose no more than that.
+Leg = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of the practice market with a known outcome."""
+
+    name: str
+    start: str
+    seed: int
+    legs: tuple[Leg, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+# ETH LONG: decided at the third close (45 minutes), filled as maker, closed by mean_reversion_complete after 2.5 hours.
+COMPLETE = Stretch("complete", "400", 42, (("15m", 2), ("1m", 124)))
+
+RISK_SQL = "SELECT value_json FROM bot_state WHERE key = 'risk'"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a session left on disk."""
+
+    journal: list[tuple[Any, ...]]
+    books: dict[str, list[tuple[Any, ...]]]
+    equity: list[tuple[Any, ...]]
+    state: list[tuple[Any, ...]]
+    gap_usd: float
+    deaths: int
+
+
+def outcome_of(rig: Rig, deaths: int) -> Outcome:
+    """Read what is on disk, and the accounting gap from the running daemon."""
+    return Outcome(
+        journal=rig.journal(),
+        books=rig.books(),
+        equity=rig.rows("SELECT source, venue_ms, equity_usd, cash_usd, unrealized_usd FROM equity ORDER BY venue_ms"),
+        state=rig.rows(
+            "SELECT key, value_json FROM bot_state WHERE key IN ('risk', 'pauses', 'pending', 'kill', 'handled_ms')"
+            " ORDER BY key"
+        ),
+        gap_usd=rig.state().account.accounting_error_max_usd,
+        deaths=deaths,
+    )
+
+
+def is_dead(rig: Rig, within_s: float) -> bool:
+    """Whether the daemon's process ends within the time."""
+    assert rig.process is not None
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if rig.process.poll() is not None:
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def start_surviving(rig: Rig, env: dict[str, str] | None) -> int:
+    """Start the daemon; when `env` kills it on the way, start it again without; return how often it died."""
+    try:
+        rig.start(env=env)
+    except (DaemonDied, PerpBotError):
+        if env is None or not is_dead(rig, 5.0):
+            raise
+        rig.start()
+        return 1
+    return 0
+
+
+def walk(rig: Rig, legs: tuple[Leg, ...], env: dict[str, str] | None = None) -> int:
+    """Start the daemon and step through `legs`; a daemon that `env` kills is started again once."""
+    deaths = start_surviving(rig, env)
+    for to, count in legs:
+        for _ in range(count):
+            rig.venue.step(to=to, count=1)
+            try:
+                rig.settle()
+            except PerpBotError:
+                if deaths or env is None or not is_dead(rig, 5.0):
+                    raise
+                deaths += 1
+                rig.start()
+    return deaths
+
+
+@contextmanager
+def rig_of(stretch: Stretch, folder: Path) -> Iterator[Rig]:
+    """Open a venue at the start of a stretch."""
+    with Rig(folder, start=stretch.start, seed=stretch.seed, settings=stretch.settings) as rig:
+        yield rig
+
+
+def live_through(stretch: Stretch, folder: Path, env: dict[str, str] | None = None) -> Outcome:
+    """Live through a stretch, with the daemon killed where `env` says."""
+    with rig_of(stretch, folder) as rig:
+        deaths = walk(rig, stretch.legs, env)
+        return outcome_of(rig, deaths)

@@ -1,0 +1,53 @@
+"""The venue's REST side fails while its stream goes on: entries stop, exits go on, nothing is lost, all resumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rig import LIVELY, LIVELY_START, Rig
+
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(60)]
+
+FAULTS = {
+    "status_429": "answered 429 to candleSnapshot",
+    "status_502": "it answered candleSnapshot with 502",
+    "html": "something that is not JSON; it begins '<html>",
+    "nan_candle": "is unusable",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_rest_fault_stops_entries_and_nothing_else(fault: str, tmp_path: Path) -> None:
+    """For an hour of the venue's time every answer is false: the exit is decided on the stream's row, the entry is not.
+
+    The state says what fails; when it is over, the next close enters, and the store holds confirmed rows alone.
+    """
+    settings = {"signals": LIVELY, "data": {"close_confirm_timeout_seconds": 0.4}}
+    with Rig(tmp_path, start=LIVELY_START, settings=settings) as rig:
+        rig.start()
+        rig.step("15m", 2)
+        held = rig.step("1m")
+        assert [(position.symbol, position.side) for position in held.positions] == [("ETH", "short")]
+        rig.venue.set_faults(**{fault: True})
+
+        rig.step_to_close(4)
+
+        degraded = rig.await_status("DEGRADED")
+        assert any(FAULTS[fault] in reason for reason in degraded.status_reasons), degraded.status_reasons
+        assert degraded.positions == ()
+        assert rig.decided("ETH")[3] == ("exit",)
+        assert rig.decided("BTC")[6][0] == "blocked"
+        assert {"provisional", "stale_stream"} <= set(rig.decided("BTC")[6])
+        assert degraded.counters.entries == 1
+
+        rig.venue.set_faults(clear=True)
+        rig.await_status("RUNNING", 40.0)
+        rig.step("15m")
+
+        assert "enter" in {rig.decided(symbol)[7][0] for symbol in rig.symbols}
+        assert [sorted(rig.decided(symbol)) for symbol in rig.symbols] == [[0, 1, 2, 3, 4, 5, 6, 7]] * 2
+        assert any(FAULTS[fault] in text for text in rig.events("DEGRADED"))
+        assert len(rig.events("RECOVERED")) >= 1
+        assert rig.rows("SELECT count(*) FROM candles WHERE timeframe = '15m' AND source = 'stream'") == [(0,)]
+        assert rig.stop() == 0
