@@ -32,7 +32,7 @@ from perp_bot.ipc.state import StateSnapshot
 DEFAULT_HEADLESS_S = 60.0
 DEMO_SEED = 42
 DEMO_START = "400"  # hours into the recording
-DEMO_SPEED = 1200
+DEMO_SPEED = 600
 VENUE_READY_S = 20.0
 DAEMON_READY_S = 30.0
 

@@ -273,7 +273,10 @@ class MarketData(StreamListener):
 
     def _stream_problem(self) -> str | None:
         by_ingest = None if self._ingest is None else self._ingest.last_problem
-        return by_ingest or (None if self._stream is None else self._stream.last_error)
+        if self._stream is None:
+            return by_ingest
+        own = self._stream.last_error
+        return (by_ingest or own) if self._stream.is_connected else (own or by_ingest)
 
     def _subscriptions(self) -> tuple[Subscription, ...]:
         """Contexts, books and trades of every listed coin, candles of the deciding series, the practice clock last.

@@ -57,4 +57,5 @@ def _skew(health: FeedHealth, speed: float | None) -> str | None:
     limit_ms = SKEW_MS * max(1.0, speed or 1.0)
     if skew_ms is None or abs(skew_ms) <= limit_ms:
         return None
-    return f"clock skew: the venue's time is {skew_ms / 1000:+.1f} s from where it should be, limit {limit_ms / 1000:g} s"
+    off = f"{skew_ms / 1000:+.1f} s from where it should be, limit {limit_ms / 1000:g} s"
+    return f"clock skew: the venue's time is {off}"
