@@ -287,12 +287,13 @@ class PaperExecutor:
             return
         self._mark_ms[symbol] = at_ms
         position = self._positions.get(symbol)
-        if position is None or at_ms <= position.opened_ms:
+        if position is None:
             return
         for order in self._of(symbol):
             intent = order.intent
             if intent.role is not OrderRole.STOP or intent.trigger_px is None or intent.cloid in self._taking:
                 continue
+            # A stop is never older than its position: this also keeps marks from before the opening out.
             if at_ms > order.updated_ms and fills.stop_triggered(position.side, intent.trigger_px, mark):
                 self._cancel_entries(symbol, at_ms)
                 self._start_taking(intent.cloid, at_ms, f"triggered by mark {mark:g} at {at_ms}")

@@ -30,6 +30,8 @@ MAX_BYTES = 5 * 1024 * 1024
 KEEP_FILES = 3
 QUIET_LOGGERS = ("aiohttp", "asyncio", "websocket", "urllib3", "hyperliquid", "numba", "eth_account")
 
+FILE_ONLY = "file_only"  # extra of a record that people are told in another way
+
 _QUEUE_LINES = 20_000
 _RESERVED = ("ts", "level", "logger", "msg", "exc")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -245,8 +247,10 @@ def _json(line: _Line, redactor: Redactor) -> str:
 
 
 def _write_human(stream: TextIO, line: _Line, redactor: Redactor) -> None:
+    if line.extras.get(FILE_ONLY):
+        return  # the one clear line is printed by the command itself
     stamp = datetime.fromtimestamp(line.created_s, UTC).strftime("%H:%M:%S")
-    extras = "".join(f" {key}={value}" for key, value in line.extras.items() if key != "event")
+    extras = "".join(f" {key}={value}" for key, value in line.extras.items() if key != "event" and value is not None)
     cause = f" ({line.exc.rsplit(chr(10), 1)[-1]})" if line.exc else ""  # the whole of it stands in the file
     text = redactor.text(f"{stamp}Z {line.level:<8} {line.logger}: {line.msg}{extras}{cause}")
     encoding = getattr(stream, "encoding", None) or "utf-8"

@@ -37,7 +37,7 @@ from perp_bot.ipc.server import IpcServer
 from perp_bot.ipc.state import PROTOCOL_VERSION
 from perp_bot.ipc.tokens import TokenStore
 from perp_bot.ops.instance_lock import InstanceLock
-from perp_bot.ops.logging import configure
+from perp_bot.ops.logging import FILE_ONLY, configure
 from perp_bot.ops.run_record import RunRecord, write_run_record
 from perp_bot.risk.limits import losing_weeks
 from perp_bot.strategies import registry
@@ -109,7 +109,7 @@ class Daemon:
             try:
                 self._trade(stack)
             except PerpBotError as error:
-                LOG.error("%s", error)
+                LOG.error("%s", error, extra={FILE_ONLY: True})
                 self._record(error.exit_code, str(error))
                 raise
             except BaseException as error:

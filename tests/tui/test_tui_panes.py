@@ -187,28 +187,27 @@ def test_low_priority_columns_drop_out_first_and_are_counted() -> None:
     assert all(width_of(row.text) <= 60 for row in pane.rows)
 
 
-GOLDEN = [
-    "Signals (2)",
-    " BTC 15m mean_reversion  candle to 05:30:00 (1m07s ago)  1,412 bars",
-    "   z     +1.42 ─────┃────┃───────┃───┃────●──┃────┃─────  in ±2 out ±0.3 stop ±3",
-    "   RSI    63.1 ────────────┃────────────●──┃────────────  below 30 or above 70",
-    "   ADX    18.2 ────────────●────┃───────────────────────  below 25 (no trend)",
-    "   ✗z ✗rsi ✗band ✓adx",
-    "   HOLD: z 1.42 is inside +/-2.00",
-    "   1.3s  spread 0.16 bps  depth 1.2M  slip 0.31 bps  vol 0.042 %/min",
-    " ETH 15m mean_reversion  candle to 05:30:00 (1m07s ago)  1,412 bars",
-    "   z     +2.31 ─────┃────┃───────┃───┃───────┃─●──┃─────  in ±2 out ±0.3 stop ±3",
-    "   RSI    74.2 ────────────┃───────────────┃─●──────────  below 30 or above 70",
-    "   ADX    21.0 ──────────────●──┃───────────────────────  below 25 (no trend)",
-    "   ✓z ✓rsi ✓band ✓adx",
-    "   BLOCKED BY max_positions: 1 of 1 positions open  (wanted: short: z 2.31 > 2.00)",
-    "   1.3s  spread 0.32 bps  depth 830.0k  slip 0.55 bps  vol 0.061 %/min",
-]
+GOLDEN = """\
+Signals (2)
+ BTC 15m mean_reversion  candle to 05:30:00 (1m07s ago)  1,412 bars
+   z     +1.42 ─────┃────┃───────┃───┃────●──┃────┃─────  in ±2 out ±0.3 stop ±3
+   RSI    63.1 ────────────┃────────────●──┃────────────  below 30 or above 70
+   ADX    18.2 ────────────●────┃───────────────────────  below 25 (no trend)
+   ✗z ✗rsi ✗band ✓adx
+   HOLD: z 1.42 is inside +/-2.00
+   1.3s  spread 0.16 bps  depth 1.2M  slip 0.31 bps  vol 0.042 %/min
+ ETH 15m mean_reversion  candle to 05:30:00 (1m07s ago)  1,412 bars
+   z     +2.31 ─────┃────┃───────┃───┃───────┃─●──┃─────  in ±2 out ±0.3 stop ±3
+   RSI    74.2 ────────────┃───────────────┃─●──────────  below 30 or above 70
+   ADX    21.0 ──────────────●──┃───────────────────────  below 25 (no trend)
+   ✓z ✓rsi ✓band ✓adx
+   BLOCKED BY max_positions: 1 of 1 positions open  (wanted: short: z 2.31 > 2.00)
+   1.3s  spread 0.32 bps  depth 830.0k  slip 0.55 bps  vol 0.061 %/min"""
 
 
 def test_signals_show_values_thresholds_conditions_and_the_reason_for_no_trade() -> None:
     """Why not traded is on screen: conditions, reason, blocked_by."""
-    shown = text_of(signals.content(live(), 1.5, 90, 16)).split("\n")
+    shown = text_of(signals.content(live(), 1.5, 90, 16))
     assert shown == GOLDEN
     little_room = text_of(signals.content(live(), 1.5, 60, 14))
     assert "BLOCKED BY max_positions: 1 of 1 positions open  …" in little_room

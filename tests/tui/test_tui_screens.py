@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import subprocess
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -113,7 +115,7 @@ async def test_a_frozen_daemon_is_stale_within_six_seconds(stocked: RuntimePaths
             shown = driver.screen
             assert "○ STALE 5." in shown
             assert "equity 671.42 @05:31:07" in shown
-            assert "STALE: the daemon is silent" in shown
+            await driver.until_shown("STALE: the daemon is silent")
             daemon.is_frozen = False
             await driver.until_live()
             assert "@05:31:07" not in driver.screen
@@ -127,9 +129,8 @@ async def test_a_hung_loop_is_unresponsive_while_the_socket_answers(stocked: Run
             daemon.age_s = 10.5
             daemon.push_state()
             await driver.until(lambda: driver.connection is Connection.UNRESPONSIVE)
-            shown = driver.screen
-            assert "○ UNRESPONSIVE" in shown
-            assert "perpbot kill --flatten --take-over" in shown
+            await driver.until_shown("perpbot kill --flatten --take-over")
+            assert "○ UNRESPONSIVE" in driver.screen
 
 
 async def test_killed_turns_the_header_solid_and_names_the_way_back(stocked: RuntimePaths, launch: Launch) -> None:
@@ -166,32 +167,32 @@ async def test_without_a_daemon_the_offline_screen_tells_what_is_known(stocked: 
             assert "Positions (1)" in driver.screen
 
 
-async def test_a_held_lock_without_a_socket_is_ipc_down(stocked: RuntimePaths, launch: Launch, tmp_path: Path) -> None:
-    """The process lives: its pid is named and another command offered."""
-    import subprocess
-    import sys
-
+@pytest.fixture
+def lock_holder(stocked: RuntimePaths) -> Iterator[int]:
+    """Return the pid of another process that holds the instance lock."""
     code = (
         "import sys; from pathlib import Path; from perp_bot.ops.instance_lock import InstanceLock\n"
         "lock = InstanceLock(Path(sys.argv[1])); lock.acquire(); print('held', flush=True); sys.stdin.read()"
     )
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, str(stocked.lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
+    command = [sys.executable, "-c", code, str(stocked.lock)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
-        assert child.stdout.readline() == "held\n"
-        async with launch((120, 40)) as driver:
-            await driver.until(lambda: driver.connection is Connection.IPC_DOWN)
-            await driver.until_shown(f"pid {child.pid}")
-            assert "IPC DOWN" in driver.screen
-            assert "perpbot kill --flatten --take-over" in driver.screen
-    finally:
         assert child.stdin is not None
+        assert child.stdout.readline() == "held\n"
+        yield child.pid
         child.stdin.close()
         child.wait(5)
-        assert child.stdout is not None
-        child.stdout.close()
+
+
+async def test_a_held_lock_without_a_socket_is_ipc_down(
+    stocked: RuntimePaths, launch: Launch, lock_holder: int
+) -> None:
+    """The process lives: its pid is named and another command offered."""
+    async with launch((120, 40)) as driver:
+        await driver.until(lambda: driver.connection is Connection.IPC_DOWN)
+        await driver.until_shown(f"pid {lock_holder}")
+        assert "IPC DOWN" in driver.screen
+        assert "perpbot kill --flatten --take-over" in driver.screen
 
 
 async def test_an_incompatible_daemon_leaves_history_and_log_working(stocked: RuntimePaths, launch: Launch) -> None:
@@ -219,7 +220,7 @@ async def test_two_hundred_positions_and_hostile_names_do_not_break_the_screen(
 ) -> None:
     """Markup, escapes and crowds: drawn as text, scrolled, never obeyed."""
     hostile = "[red]X[/] \x1b[2J\u202e"
-    positions = tuple(a_position(f"COIN{number}") for number in range(199)) + (a_position(hostile),)
+    positions = (*(a_position(f"COIN{number}") for number in range(199)), a_position(hostile))
     changes: dict[str, Any] = {
         "positions": positions,
         "signals": tuple(a_signal(f"C{number}", reason=hostile) for number in range(12)),
@@ -338,7 +339,7 @@ async def test_tab_walks_the_panes_and_on_a_narrow_screen_the_tabs(stocked: Runt
             await driver.until(lambda: driver.app.size.width == 80)
             await driver.press("tab", "tab")
             assert driver.app.shown_view == "orders"
-            await driver.until_shown("0x5e1fa1b2c3d4")
+            await driver.until_shown("stop_market")
 
 
 async def test_help_and_health_open_and_esc_closes_them(stocked: RuntimePaths, launch: Launch) -> None:
