@@ -67,6 +67,7 @@ class Facts:
     live_entry: LiveEntry | None
     live_exit: bool
     pending: PendingEntry | None
+    unconfirmed: tuple[Candle, ...] = ()  # provisional rows before the view's candle, oldest first
 
 
 def recorded(facts: Facts, risk: RiskView, blocks: Blocks, strategy: str) -> Recorded:
@@ -96,6 +97,8 @@ def recorded(facts: Facts, risk: RiskView, blocks: Blocks, strategy: str) -> Rec
     out |= _instrument(facts.instrument) | _pending(facts.pending) | _position(facts.position)
     if facts.view is not None and facts.view.provisional:
         out |= _candle(facts.view.candle)  # the final row will replace it in the store
+        if facts.unconfirmed:
+            out["candle_before"] = json.dumps([_row(candle) for candle in facts.unconfirmed], separators=(",", ":"))
     return out
 
 
@@ -107,7 +110,7 @@ class RestoredFacts:
     blocks: Blocks
     facts: Facts  # without a view
     bars: int | None
-    provisional_candle: Candle | None
+    provisional: tuple[Candle, ...]  # the unconfirmed rows at the end of its window, oldest first
 
 
 def restored(record: DecisionRecord) -> RestoredFacts:
@@ -146,7 +149,7 @@ def restored(record: DecisionRecord) -> RestoredFacts:
         pending=_read_pending(record),
     )
     bars = None if a["bars"] is None else int(cast(int, a["bars"]))
-    return RestoredFacts(risk, blocks, facts, bars, _read_candle(record))
+    return RestoredFacts(risk, blocks, facts, bars, _read_provisional(record))
 
 
 def _dump(rows: list[list[str | None]]) -> str:
@@ -246,13 +249,22 @@ def _candle(candle: Candle) -> Recorded:
     return out | {"candle_open_ms": candle.open_ms}
 
 
-def _read_candle(record: DecisionRecord) -> Candle | None:
+def _row(candle: Candle) -> list[float | int | None]:
+    return [candle.open_ms, *(json_safe(getattr(candle, name)) for name in _OHLCV)]
+
+
+def _read_provisional(record: DecisionRecord) -> tuple[Candle, ...]:
     a = record.account
     if not record.provisional or "candle_open_ms" not in a:
-        return None
-    stored = (_number(a[f"candle_{name}"]) for name in _OHLCV)
-    open_px, high, low, close, volume = (math.nan if value is None else value for value in stored)
-    open_ms = int(cast(int, a["candle_open_ms"]))
+        return ()
+    newest = [cast(int, a["candle_open_ms"]), *(_number(a[f"candle_{name}"]) for name in _OHLCV)]
+    before = json.loads(str(a.get("candle_before", "[]")))
+    return tuple(_stream_candle(record, row) for row in (*before, newest))
+
+
+def _stream_candle(record: DecisionRecord, row: list[float | int | None]) -> Candle:
+    open_px, high, low, close, volume = (math.nan if value is None else float(value) for value in row[1:])
+    open_ms = int(cast(int, row[0]))
     return Candle(
         record.symbol,
         record.timeframe,

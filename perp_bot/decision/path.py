@@ -17,6 +17,7 @@ from perp_bot.core.rounding import check_notional, limit_price
 from perp_bot.core.types import (
     Action,
     Book,
+    Candle,
     DecisionRecord,
     Enter,
     Exit,
@@ -62,6 +63,7 @@ class SymbolInput:
     live_entry: Order | None = None  # an entry order that can still fill
     live_exit: bool = False  # a closing order is under way
     missing: str = ""  # why there is no view
+    unconfirmed: tuple[Candle, ...] = ()  # provisional rows before the view's candle, oldest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +379,7 @@ def _facts(boundary: Boundary, item: SymbolInput, pending: delay.PendingEntry | 
         live_entry=None if live is None else LiveEntry(live.intent.cloid, live.intent.side),
         live_exit=item.live_exit,
         pending=pending,
+        unconfirmed=item.unconfirmed,
     )
 
 

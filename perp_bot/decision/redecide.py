@@ -26,7 +26,7 @@ def redecide(record: DecisionRecord, candles: Sequence[Candle], config: Config, 
     known = restored(record)
     facts = known.facts
     if known.bars is not None:
-        view_candles = _window(record, candles, known.bars, known.provisional_candle)
+        view_candles = _window(record, candles, known.bars, known.provisional)
         view = build_view(
             view_candles[-1],
             columns_of(view_candles),
@@ -51,10 +51,12 @@ def redecide(record: DecisionRecord, candles: Sequence[Candle], config: Config, 
     ).record
 
 
-def _window(record: DecisionRecord, candles: Sequence[Candle], bars: int, provisional: Candle | None) -> list[Candle]:
+def _window(
+    record: DecisionRecord, candles: Sequence[Candle], bars: int, provisional: tuple[Candle, ...]
+) -> list[Candle]:
     usable = [candle for candle in candles if candle.close_ms <= record.close_ms]
-    if provisional is not None:
-        usable = [candle for candle in usable if candle.open_ms < provisional.open_ms] + [provisional]
+    if provisional:
+        usable = [*(candle for candle in usable if candle.open_ms < provisional[0].open_ms), *provisional]
     needed = max(bars, 1)
     if len(usable) < needed or usable[-1].close_ms != record.close_ms:
         newest = usable[-1].close_ms if usable else None

@@ -25,6 +25,8 @@ from perp_bot.trading.journal import Journal
 
 LOG = logging.getLogger(__name__)
 
+UNCONFIRMED_KEPT = 96  # closes in a row that exits are decided on without a REST row; a day of 15m candles
+
 StoredCandles = Callable[[str, str, int], list[Candle]]  # (symbol, timeframe, newest n), oldest first
 
 
@@ -36,6 +38,7 @@ class BoundaryDesk:
         self._journal = journal
         self._books = books
         self._stored = stored
+        self._unconfirmed: dict[str, tuple[Candle, ...]] = {}  # by symbol: the stream's rows after the last final one
         self._params = params_from(desk.config.signals)
         self.window = decision_window(self._params)
 
@@ -56,7 +59,8 @@ class BoundaryDesk:
         decision = decide_boundary(desk.config, desk.strategy, boundary)
         self._carry_out(boundary, decision, now_ms, started_s)
         self._note_equity(event)
-        desk.overflow = None  # every series was just confirmed by REST
+        if all(item.status is CloseStatus.CONFIRMED for item in event.series):
+            desk.overflow = None  # every series was just completed by REST
         return True
 
     def _note_equity(self, event: BoundaryClosed) -> None:
@@ -84,7 +88,16 @@ class BoundaryDesk:
             self._repair(history)
         if history.gaps > gaps:
             LOG.warning("%s %s: a gap in the closes was repaired from the store", item.symbol, self._timeframe)
+        self._keep_unconfirmed(item.symbol, provisional)
         return provisional if provisional is not None and provisional.close_ms == close_ms else None
+
+    def _keep_unconfirmed(self, symbol: str, provisional: Candle | None) -> None:
+        """Remember the stream's rows until final ones replace them: exits go on over several unconfirmed closes."""
+        last = self._desk.histories[symbol].last
+        kept = [row for row in self._unconfirmed.get(symbol, ()) if last is None or row.open_ms > last.open_ms]
+        if provisional is not None:
+            kept = [row for row in kept if row.open_ms < provisional.open_ms] + [provisional]
+        self._unconfirmed[symbol] = tuple(kept[-UNCONFIRMED_KEPT:])
 
     def _repair(self, history: SeriesHistory) -> None:
         """Fill the history from the store, which REST completes."""
@@ -119,13 +132,14 @@ class BoundaryDesk:
             live_entry=desk.live_entry(item.symbol),
             live_exit=desk.is_exiting(item.symbol),
             missing=missing,
+            unconfirmed=() if provisional is None else self._unconfirmed[item.symbol][:-1],
         )
 
     def _view(self, item: SeriesClose, close_ms: int, provisional: Candle | None) -> tuple[MarketView | None, str]:
         desk = self._desk
         candles = desk.histories[item.symbol].until(close_ms)
         if provisional is not None:
-            candles = (*candles, provisional)
+            candles = (*candles, *self._unconfirmed[item.symbol])
         if not candles or candles[-1].close_ms != close_ms:
             return None, item.note or "the venue gave no row for this close"
         view = build_view(
