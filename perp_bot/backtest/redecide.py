@@ -15,14 +15,15 @@ from typing import Any
 from perp_bot.config.model import Config
 from perp_bot.core.errors import EXIT_FAILURE, EXIT_OK, StoreError
 from perp_bot.core.timeframes import iso
-from perp_bot.core.types import Candle, DecisionRecord
+from perp_bot.core.types import Candle, DecisionRecord, Hold
 from perp_bot.data.db.reader import Reader
 from perp_bot.decision.redecide import redecide
 from perp_bot.indicators import compiled
 from perp_bot.indicators.warmup import decision_window
 from perp_bot.strategies import registry
+from perp_bot.strategies.conditions import ConditionReport, condition_report
 from perp_bot.strategies.parameters import params_from
-from perp_bot.strategies.protocol import Strategy
+from perp_bot.strategies.protocol import Evaluation, Strategy
 
 _ALL = 1_000_000_000
 _EARLIEST_MS = 0
@@ -52,6 +53,7 @@ class Report:
     differences: tuple[Difference, ...]
     first_ms: int | None
     last_ms: int | None
+    conditions: ConditionReport  # of the evaluations without a position
 
     @property
     def is_reproduced(self) -> bool:
@@ -77,7 +79,9 @@ def redecide_all(config: Config, reader: Reader) -> Report:
         else:
             identical += 1
     span = (records[0].close_ms, records[-1].close_ms) if records else (None, None)
-    return Report(len(records), identical, tuple(differences), *span)
+    flat = (record for record in records if record.account.get("position_side") is None)
+    conditions = condition_report(Evaluation(Hold(r.symbol, r.reason), r.conditions, r.thresholds) for r in flat)
+    return Report(len(records), identical, tuple(differences), *span, conditions)
 
 
 def _again(
@@ -116,6 +120,8 @@ def main(config: Config, as_json: bool) -> int:
         print(f"  {difference.text}")
     if len(report.differences) > 20:
         print(f"  and {len(report.differences) - 20} more")
+    for line in report.conditions.lines():
+        print(f"  {line}")
     for trade in trades:
         print(
             f"  {iso(trade.opened_ms)} {trade.side:5} {trade.size} {trade.symbol} {trade.entry_px:.8g} -> "

@@ -57,12 +57,17 @@ class Bookkeeper:
         One transaction: fills that one book gave together are on disk together, so that a restart neither takes the
         rest from another book nor meets a position without its stop.
         """
+        rows, count = self.collect(now_ms)
+        self._journal.put(*rows)
+        return count
+
+    def collect(self, now_ms: int) -> tuple[list[Row], int]:
+        """Book as `settle` does, but leave the rows to the caller's transaction; return them and the event count."""
         events = self._desk.executor.drain()
         rows: list[Row] = []
         for event in events:
             rows += self._book(event, now_ms)
-        self._journal.put(*rows)
-        return len(events)
+        return rows, len(events)
 
     def _book(self, event: OrderEvent, now_ms: int) -> list[Row]:
         order = event.order

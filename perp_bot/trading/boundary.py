@@ -9,7 +9,7 @@ from dataclasses import replace
 from perp_bot.core.clock import monotonic_s, wall_ms
 from perp_bot.core.events import BoundaryClosed, CloseStatus, SeriesClose
 from perp_bot.core.types import Action, Candle, GateReason, OrderIntent, OrderRole
-from perp_bot.data.db.rows import DecisionRow, EquityRow, OrderRow, StateRow
+from perp_bot.data.db.rows import DecisionRow, EquityRow, OrderRow, Row, StateRow
 from perp_bot.decision import delay
 from perp_bot.decision.path import Boundary, BoundaryDecision, Decided, SymbolInput, decide_boundary, decision_id_of
 from perp_bot.decision.view import build_view, columns_of, params_from
@@ -170,19 +170,45 @@ class BoundaryDesk:
     # ------------------------------------------------------------ outcome
 
     def _carry_out(self, boundary: Boundary, decision: BoundaryDecision, now_ms: int, started_s: float) -> None:
+        """Write the whole boundary down in one transaction, then send.
+
+        Its symbols were decided together, on one state of the account: after a crash either all of it stands or none.
+        """
         desk = self._desk
         for cloid in decision.cancel_cloids:
             desk.executor.cancel(cloid, now_ms, "conditions no longer hold")
+        rows, _ = self._books.collect(now_ms)
         if decision.pending != desk.pending:
             desk.pending = decision.pending
-            self._journal.put(StateRow("pending", delay.pending_to_json(decision.pending), now_ms))
+            rows.append(StateRow("pending", delay.pending_to_json(decision.pending), now_ms))
         for item in decision.decided:
             self._note(item)
-            if item.intent is None:
-                self._journal.put(self._row(item, started_s))
-            else:
-                self._send(boundary, item, item.intent, now_ms, started_s)
+        rows.append(StateRow("totals", desk.totals.to_json(), now_ms))
+        for intent in self._written(boundary, decision, rows, started_s):
+            self._send(intent, now_ms)
             self._books.settle(now_ms)
+
+    def _written(
+        self, boundary: Boundary, decision: BoundaryDecision, rows: list[Row], started_s: float
+    ) -> tuple[OrderIntent, ...]:
+        """Commit decisions, intents and `rows`; return the intents that may be sent.
+
+        When the store fails, exits go out all the same and entries become BLOCKED rows.
+        """
+        intents = tuple(item.intent for item in decision.decided if item.intent is not None)
+        decided = tuple(self._row(item, started_s) for item in decision.decided)
+        if not intents:
+            self._journal.put(*rows, *decided)
+            return ()
+        if self._journal.commit_orders(tuple(orders.new_order(intent) for intent in intents), (*rows, *decided)):
+            return intents
+        is_entry = [item.intent is not None and item.intent.role is OrderRole.ENTRY for item in decision.decided]
+        items = (
+            self._blocked(boundary, item) if entry else item
+            for item, entry in zip(decision.decided, is_entry, strict=True)
+        )
+        self._journal.put(*rows, *(self._row(item, started_s) for item in items))
+        return tuple(intent for intent in intents if intent.role is not OrderRole.ENTRY)
 
     def _note(self, item: Decided) -> None:
         desk = self._desk
@@ -190,14 +216,11 @@ class BoundaryDesk:
         desk.last_decisions[item.record.symbol] = item.record
         desk.totals.decisions += 1
 
-    def _send(self, boundary: Boundary, item: Decided, intent: OrderIntent, now_ms: int, started_s: float) -> None:
-        """Commit the intent with its decision, look at the latch, then hand it to the executor."""
+    def _send(self, intent: OrderIntent, now_ms: int) -> None:
+        """Look at the latch, then hand a committed intent to the executor."""
         desk = self._desk
-        order = orders.new_order(intent)
-        if not self._journal.commit_order(order, self._row(item, started_s)):
-            self._journal.put(self._row(self._blocked(boundary, item), started_s))
-            return
         if intent.role is OrderRole.ENTRY and kill_switch.is_latched(desk.kill_latch):
+            order = orders.new_order(intent)
             self._journal.put(OrderRow(orders.cancelled(order, now_ms, "killed before it was sent")))
             return
         crash_point("send.before")

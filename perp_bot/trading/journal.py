@@ -55,33 +55,40 @@ class Journal:
         """Queue rows; never blocks and never raises for the disk's sake."""
         self._writer.put(*items)
 
-    def commit_order(self, order: Order, *with_it: rows.Row) -> bool:
-        """Commit an order's intent and the rows that belong to it; return whether the order may be sent.
+    def commit_order(self, order: Order) -> bool:
+        """Commit one order's intent; return whether the order may be sent."""
+        return self.commit_orders((order,), ()) or order.intent.role is not OrderRole.ENTRY
 
-        While writing is known to fail, no time is lost on trying: a stop must not wait for a disk.
+    def commit_orders(self, items: tuple[Order, ...], with_them: tuple[rows.Row, ...]) -> bool:
+        """Commit orders' intents and the rows that belong to them in one transaction; return whether they landed.
+
+        When they did not: entries must not be sent, protective orders may (the emergency journal has them, and they
+        are queued), and the rows of `with_them` are the caller's again. While writing is known to fail, no time is
+        lost on trying: a stop must not wait for a disk.
         """
-        is_entry = order.intent.role is OrderRole.ENTRY
         trouble = self.trouble
         try:
             if trouble is not None:
                 raise StoreError(trouble)
-            self._writer.commit(*with_it, rows.OrderRow(order), deadline_s=INTENT_DEADLINE_S)
+            order_rows = (rows.OrderRow(order) for order in items)
+            self._writer.commit(*with_them, *order_rows, deadline_s=INTENT_DEADLINE_S)
             return True
         except StoreError as error:
-            if not is_entry:
-                LOG.error(
-                    "protective order sent on the emergency journal: %s", error, extra={"symbol": order.intent.symbol}
-                )
-                self._remember(order)
-                self._writer.put(*with_it, rows.OrderRow(order))
-                return True
-            LOG.error(
-                "entry not sent: its intent could not be written: %s", error, extra={"symbol": order.intent.symbol}
-            )
-            if isinstance(error, CommitUncertain):
-                note = "not sent: the commit of its intent was not confirmed"
-                self._writer.put(rows.OrderRow(replace(order, state=OrderState.CANCELLED, note=note)))
+            for order in items:
+                self._not_committed(order, error)
             return False
+
+    def _not_committed(self, order: Order, error: StoreError) -> None:
+        symbol = order.intent.symbol
+        if order.intent.role is not OrderRole.ENTRY:
+            LOG.error("protective order sent on the emergency journal: %s", error, extra={"symbol": symbol})
+            self._remember(order)
+            self._writer.put(rows.OrderRow(order))
+            return
+        LOG.error("entry not sent: its intent could not be written: %s", error, extra={"symbol": symbol})
+        if isinstance(error, CommitUncertain):
+            note = "not sent: the commit of its intent was not confirmed"
+            self._writer.put(rows.OrderRow(replace(order, state=OrderState.CANCELLED, note=note)))
 
     def _remember(self, order: Order) -> None:
         intent = order.intent

@@ -61,6 +61,10 @@ def rebuild(
         intents={order.intent.cloid: order.intent for order in stored_orders},
         stop_rule=rule,
     )
+    for stored in reader.positions(SOURCE):
+        # A stop does not move because the settings changed while the daemon was down.
+        if account.position(stored.symbol) is not None and stored.stop_px is not None:
+            account.set_stop(stored.symbol, stored.stop_px)
     executor = PaperExecutor(config, SOURCE, _Instruments(instruments), rule, book_max_age_ms)
     executor.restore(_live(stored_orders, reader), account.positions)
     desk = Desk(config, strategy, instruments, kill_latch_path, account, executor, _risk(reader))

@@ -115,6 +115,11 @@ class Rig:
             found[(close_ms - self.start_ms) // QUARTER_MS] = (action, *rules)
         return found
 
+    def reasons(self, symbol: str) -> dict[int, str]:
+        """Return the reason of each decision of a coin, by the number of its close."""
+        rows = self.rows("SELECT close_ms, reason FROM decisions WHERE symbol = ? ORDER BY seq", symbol)
+        return {(close_ms - self.start_ms) // QUARTER_MS: reason for close_ms, reason in rows}
+
     def journal(self) -> list[tuple[Any, ...]]:
         """Return the decision journal without its row numbers."""
         return self.rows(
