@@ -78,10 +78,10 @@ def redecide_all(config: Config, reader: Reader) -> Report:
             differences.append(found)
         else:
             identical += 1
-    span = (records[0].close_ms, records[-1].close_ms) if records else (None, None)
+    first_ms, last_ms = (records[0].close_ms, records[-1].close_ms) if records else (None, None)
     flat = (record for record in records if record.account.get("position_side") is None)
     conditions = condition_report(Evaluation(Hold(r.symbol, r.reason), r.conditions, r.thresholds) for r in flat)
-    return Report(len(records), identical, tuple(differences), *span, conditions)
+    return Report(len(records), identical, tuple(differences), first_ms, last_ms, conditions)
 
 
 def _again(
