@@ -13,6 +13,7 @@ from perp_bot.core.money import pct, usd
 from perp_bot.ipc.state import LimitState, PositionState, PriceState, SignalState, StateSnapshot
 
 STALE_S = 5.0
+BOOK_STALE_S = 15.0  # the venue sends a book every 5.4 s
 _PIPED_COLUMNS = 160
 _NUMBERS = frozenset(
     (
@@ -35,11 +36,11 @@ def render(state: StateSnapshot, age_s: float) -> RenderableType:
     parts.append(_positions(state, age_s) if state.positions else Text("positions: none", style="dim"))
     if state.orders:
         parts.append(_orders(state))
-    parts += [_signals(state), _limits(state.limits)]
+    parts += [_signals(state), _fast_signals(state, age_s), _limits(state.limits)]
     return Group(*parts)
 
 
-def age_text(seconds: float | None) -> Text:
+def age_text(seconds: float | None, stale_s: float = STALE_S) -> Text:
     """Return an age for people, marked when it is old."""
     if seconds is None:
         return Text("never", style="yellow")
@@ -49,7 +50,7 @@ def age_text(seconds: float | None) -> Text:
         text = f"{seconds / 60:.0f} min"
     else:
         text = f"{seconds / 3600:.1f} h"
-    return Text(f"{text} STALE", style="bold red") if seconds > STALE_S else Text(text)
+    return Text(f"{text} STALE", style="bold red") if seconds > stale_s else Text(text)
 
 
 def _plus(age_s: float | None, more_s: float) -> float | None:
@@ -109,9 +110,16 @@ def _account(state: StateSnapshot, age_s: float) -> Table:
         usd(account.funding_usd, sign=True),
         usd(account.day_realized_usd, sign=True),
         usd(account.accounting_error_max_usd),
-        age_text(_plus(state.ages.loop_s, age_s)),
+        age_text(_plus(_oldest_input_s(state), age_s)),
     )
     return table
+
+
+def _oldest_input_s(state: StateSnapshot) -> float | None:
+    """Return the age of the oldest number behind equity: the loop's, or the mark of an open position."""
+    ages = [state.ages.loop_s, *(position.mark_age_s for position in state.positions)]
+    known = [age for age in ages if age is not None]
+    return max(known) if len(known) == len(ages) else None
 
 
 def _prices(state: StateSnapshot, age_s: float) -> Table:
@@ -128,7 +136,7 @@ def _price(row: PriceState, age_s: float) -> tuple[str | Text, ...]:
         age_text(_plus(row.mark_age_s, age_s)),
         _px(row.best_bid),
         _px(row.best_ask),
-        age_text(_plus(row.book_age_s, age_s)),
+        age_text(_plus(row.book_age_s, age_s), BOOK_STALE_S),
         _px(row.oracle_px),
         pct(row.funding_hourly, digits=4),
         Text("generated", style="dim") if row.generated else "venue",
@@ -187,6 +195,30 @@ def _signal(row: SignalState) -> tuple[str | Text, ...]:
         row.action or "-",
         Text(why),
     )
+
+
+def _fast_signals(state: StateSnapshot, age_s: float) -> RenderableType:
+    if not state.fast_signals:
+        return Text("fast signals: none collected yet", style="dim")
+    latency = "-" if state.api_latency_ms is None else f"{state.api_latency_ms:.1f} ms"
+    table = _table(
+        f"fast signals (API latency {latency})", "coin", "spread", "depth", "slippage", "volatility", "age", "note"
+    )
+    for row in state.fast_signals:
+        table.add_row(
+            row.symbol,
+            _unit(row.spread_bps, "bps"),
+            "-" if row.depth_usd is None else f"{row.depth_usd:,.0f} USD",
+            _unit(row.slippage_bps, "bps"),
+            "-" if row.volatility is None else f"{pct(row.volatility, digits=3)}/min",
+            age_text(_plus(row.age_s, age_s), BOOK_STALE_S),
+            Text(row.note or "-"),
+        )
+    return table
+
+
+def _unit(value: float | None, unit: str) -> str:
+    return "-" if value is None else f"{value:.2f} {unit}"
 
 
 def _limits(limits: tuple[LimitState, ...]) -> Table:

@@ -105,7 +105,8 @@ class FundingDesk:
                 found = self._ask(symbol, hour_ms)
             except VenueError as error:
                 log.info("funding of %s at %s: %s", symbol, timeframes.iso(hour_ms), error)
-                self._postpone((hour_ms, symbol), None)
+                # At `step` a failed read is tried again with the next frame: no frame waits for a venue that is away.
+                self._postpone((hour_ms, symbol), now_ms if self._clock.stepped else None)
                 continue
             if found is None:
                 self._postpone((hour_ms, symbol), now_ms)

@@ -36,7 +36,7 @@ def redecide(record: DecisionRecord, candles: Sequence[Candle], config: Config, 
             provisional=record.provisional,
             signals=record.signals,
         )
-        facts = replace(facts, view=view)
+        facts = replace(facts, view=view, unconfirmed=known.provisional[:-1])
     return decide_symbol(
         config,
         strategy,

@@ -189,6 +189,7 @@ class StateSnapshot(msgspec.Struct, frozen=True):
     fast_signals: tuple[FastSignalState, ...]
     limits: tuple[LimitState, ...]
     viewers: int
+    api_latency_ms: float | None = None  # wall time of the newest signal collection's REST round trip
 
 
 class EventNote(msgspec.Struct, frozen=True):

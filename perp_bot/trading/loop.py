@@ -104,6 +104,7 @@ class TradingLoop:
         self._started_s = monotonic_s()
         self._frame_ms: int | None = None  # newest clock frame handled (at step)
         self._published_s = 0.0
+        self._is_unpublished = False  # something changed since the last state went out
         self._health_s = 0.0
         self._stored_risk = desk.risk
         self._stored_risk_s = 0.0
@@ -129,7 +130,7 @@ class TradingLoop:
     def _wait_s(self) -> float:
         if self._waiters:
             return SETTLE_POLL_S
-        wait_s = TICK_S
+        wait_s = STATE_AT_MOST_EVERY_S if self._is_unpublished else TICK_S
         due_ms = self._next_timer_ms()
         if due_ms is not None:
             until_s = self._clock.wall_seconds_until(due_ms)
@@ -374,9 +375,11 @@ class TradingLoop:
         )
 
     def _publish(self, changed: bool) -> None:
+        self._is_unpublished |= changed
         since_s = monotonic_s() - self._published_s
-        if since_s >= STATE_EVERY_S or (changed and since_s >= STATE_AT_MOST_EVERY_S) or self._waiters:
+        if since_s >= STATE_EVERY_S or (self._is_unpublished and since_s >= STATE_AT_MOST_EVERY_S) or self._waiters:
             self._published_s = monotonic_s()
+            self._is_unpublished = False
             self._hooks.publish()
 
     def _answer_waiters(self) -> None:

@@ -98,6 +98,7 @@ class SnapshotBuilder:
             fast_signals=self._fast(),
             limits=tuple(_limit(use) for use in limits.limits(desk.config, desk.risk_view(now_ms))),
             viewers=self._sources.viewers(),
+            api_latency_ms=self._api_latency_ms(),
         )
 
     def _status(self, now_ms: int) -> tuple[str, tuple[str, ...]]:
@@ -222,6 +223,10 @@ class SnapshotBuilder:
             warmup_bars=desk.strategy.needs.warmup_bars,
             starved=desk.starved.get(symbol),
         )
+
+    def _api_latency_ms(self) -> float | None:
+        snapshot = self._sources.fast()
+        return None if snapshot is None else snapshot.api_latency_ms
 
     def _fast(self) -> tuple[FastSignalState, ...]:
         snapshot = self._sources.fast()

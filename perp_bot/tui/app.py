@@ -6,6 +6,7 @@ them into the view state and draws. Nothing on this thread reads a file or waits
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
@@ -41,7 +42,7 @@ from perp_bot.tui.sources.log_reader import LogPage, LogRequest, LogSource
 from perp_bot.tui.sources.mailbox import Mailbox
 from perp_bot.tui.sources.presence import PresenceSource
 from perp_bot.tui.sources.socket import ReplyArrived, SocketSource
-from perp_bot.tui.spans import PaneContent, row
+from perp_bot.tui.spans import PaneContent, Row, row
 from perp_bot.tui.store import (
     Armed,
     Connection,
@@ -130,6 +131,7 @@ class DashboardApp(App[int], inherit_bindings=False):
         self._main = MainScreen()
         self._arrangement: layout.Arrangement | None = None
         self._is_ready = False
+        self._alerts: list[Row] = []
         self._drawn_s = 0.0
         self._drawn_state: Connection | None = None
         self._drawn_inputs: dict[str, tuple[Any, ...]] = {}
@@ -259,6 +261,7 @@ class DashboardApp(App[int], inherit_bindings=False):
         if width <= 0 or height <= 0:
             return
         self._drawn_s, self._drawn_state = now_s, connection(self.view, now_s).state
+        self._alerts = header.alert_rows(self.view, now_s, width, layout.alert_lines(height))
         self._place(width, height, now_s)
         arrangement = self._arrangement
         if arrangement is None:
@@ -270,7 +273,7 @@ class DashboardApp(App[int], inherit_bindings=False):
             head.show_rows(chrome.card(self.view, now_s, width, arrangement.header_lines))
         else:
             head.show_rows(header.lines(self.view, now_s, width, arrangement.header_lines))
-        self.lines("strip").show_rows([row("alerts", *header.alerts(self.view, now_s))])
+        self.lines("strip").show_rows(self._alerts)
         self.lines("outcome").show_rows([row("outcome", *header.outcome_line(self.view, now_s))])
         self.lines("footer").show_rows([chrome.footer(self.view, now_s, width)])
         self.lines("tabs").show_rows([chrome.tabs(self.shown_view, width)])
@@ -286,7 +289,7 @@ class DashboardApp(App[int], inherit_bindings=False):
         wants = layout.Wants(
             view=self.shown_view,
             is_offline=is_offline,
-            has_alert=bool(header.alerts(self.view, now_s)),
+            alerts=len(self._alerts),
             has_outcome=bool(header.outcome_line(self.view, now_s)),
             positions=len(frame.snapshot.positions) if frame is not None else 0,
             limits=max(1, len(frame.snapshot.limits)) if frame is not None else 7,
@@ -556,5 +559,6 @@ def run(config: Config, *, screen: str | None = None, read_only: bool = False) -
         raise UsageError("the dashboard needs a terminal; `perpbot status --watch` works without one")
     app = DashboardApp(config, screen=screen, read_only=read_only)
     code = app.run()
-    print(app.farewell(), file=sys.stderr)
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(app.farewell(), file=sys.stderr)
     return code if code is not None else app.return_code or EXIT_OK

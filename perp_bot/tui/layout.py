@@ -66,11 +66,16 @@ class Wants:
 
     view: str = OVERVIEW
     is_offline: bool = False
-    has_alert: bool = False
+    alerts: int = 0  # lines of the alert strip
     has_outcome: bool = False
     positions: int = 0
     limits: int = 7
     coins: int = 2
+
+
+def alert_lines(height: int) -> int:
+    """Return how many lines the alert strip may take."""
+    return 1 if height < 24 else 2 if height < 34 else 3
 
 
 def arrange(width: int, height: int, wants: Wants) -> Arrangement:
@@ -82,8 +87,8 @@ def arrange(width: int, height: int, wants: Wants) -> Arrangement:
     header_lines = 1 if height < 20 or width < 80 else 2 if height < 24 else 3
     top = header_lines
     strip = outcome = None
-    if wants.has_alert:
-        strip, top = Box(0, top, width, 1), top + 1
+    if wants.alerts:
+        strip, top = Box(0, top, width, wants.alerts), top + wants.alerts
     bottom = height - 1
     footer = Box(0, bottom, width, 1)
     if wants.has_outcome:

@@ -32,6 +32,12 @@ class Stretch:
 # ETH LONG: decided at the third close (45 minutes), filled as maker, closed by mean_reversion_complete after 2.5 hours.
 COMPLETE = Stretch("complete", "400", 42, (("15m", 2), ("1m", 124)))
 
+# ETH SHORT: decided at the first close, zscore_stop 15 minutes later, then the cooldown.
+ZSCORE_STOP = Stretch("zscore_stop", "460.25", 42, (("1m", 52),))
+
+# ETH LONG with a near capital stop, which fires between two closes; then the cooldown.
+CAPITAL_STOP = Stretch("capital_stop", "522.25", 42, (("1m", 75),), {"risk": {"max_loss_per_trade_pct": 0.005}})
+
 RISK_SQL = "SELECT value_json FROM bot_state WHERE key = 'risk'"
 
 

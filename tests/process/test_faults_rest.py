@@ -50,3 +50,40 @@ def test_a_rest_fault_stops_entries_and_nothing_else(fault: str, tmp_path: Path)
         assert len(rig.events("RECOVERED")) >= 1
         assert rig.rows("SELECT count(*) FROM candles WHERE timeframe = '15m' AND source = 'stream'") == [(0,)]
         assert rig.stop() == 0
+
+
+def test_an_exit_comes_though_no_close_was_confirmed_for_an_hour(tmp_path: Path) -> None:
+    """The stream's rows follow one another in the strategy's window, marked provisional and kept with the decision.
+
+    The funding hours of the outage are paid once their rates can be read, and every decision can be made again.
+    """
+    settings = {"signals": LIVELY, "data": {"close_confirm_timeout_seconds": 0.4}}
+    with Rig(tmp_path, start=LIVELY_START, settings=settings) as rig:
+        rig.start()
+        rig.step("15m", 6)
+        held = rig.step("1m", 2)
+        assert [(position.symbol, position.side) for position in held.positions] == [("BTC", "long")]
+        rig.venue.set_faults(status_502=True)
+
+        rig.step_to_close(6)
+
+        assert {number: action for number, (action, *_) in rig.decided("BTC").items() if number > 6} == {
+            7: "hold",
+            8: "hold",
+            9: "hold",
+            10: "hold",
+            11: "hold",
+            12: "exit",
+        }
+        rig.until("the position is closed", lambda: rig.state().positions == ())
+        assert rig.rows("SELECT hour_ms, usd FROM funding_payments WHERE usd IS NULL") != []
+
+        rig.venue.set_faults(clear=True)
+        rig.await_status("RUNNING", 40.0)
+        rig.step("15m")
+
+        assert rig.rows("SELECT count(*) FROM funding_payments WHERE usd IS NULL") == [(0,)]
+        assert rig.state().account.accounting_error_max_usd < 0.01
+        assert rig.stop() == 0
+        again = rig.perpbot("backtest")
+        assert again.returncode == 0, again.stderr

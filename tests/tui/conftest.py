@@ -43,7 +43,7 @@ def launch(paths: RuntimePaths) -> Launch:
             Config(), data=replace(DataConfig(), db_path=paths.db), tui=replace(TuiConfig(), refresh_seconds=0.25)
         )
         app = DashboardApp(config, paths, **options)
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=True) as pilot:
             driver = Driver(app, pilot)
             await driver.until(lambda: app._arrangement is not None)
             yield driver

@@ -19,7 +19,7 @@ wants = st.builds(
     Wants,
     view=st.sampled_from(VIEWS),
     is_offline=st.booleans(),
-    has_alert=st.booleans(),
+    alerts=st.integers(0, 1),
     has_outcome=st.booleans(),
     positions=st.integers(0, 200),
     limits=st.integers(1, 12),

@@ -40,6 +40,7 @@ class Dialog(ModalScreen[None], inherit_bindings=False):
     def __init__(self) -> None:
         super().__init__()
         self._opened_s = monotonic_s()
+        self._is_leaving = False
         self._static = Static(markup=False, id="dialog-body")
 
     @property
@@ -66,6 +67,16 @@ class Dialog(ModalScreen[None], inherit_bindings=False):
         rows = [Row(item.key, cut(item.spans, self.inner_width)) for item in self.rows(view, now_s)]
         self._static.update(as_text(_squeeze(rows, self.app.size.height - self.frame_lines)))
 
+    def leave(self) -> None:
+        """Close the dialog, once: a second key may arrive while it is closing."""
+        if not self._is_leaving and self.is_current:
+            self._is_leaving = True
+            self.dismiss(None)
+
+    def cancel(self) -> None:
+        """Close without doing anything."""
+        self.leave()
+
     def on_listening_key(self, event: events.Key) -> None:
         """Take a key, once the dialog listens."""
 
@@ -73,7 +84,7 @@ class Dialog(ModalScreen[None], inherit_bindings=False):
         """Close on esc; everything else only after the first 300 ms."""
         if event.key == "escape":
             event.stop()
-            self.dismiss(None)
+            self.cancel()
             return
         if self.is_deaf:
             event.stop()
@@ -113,17 +124,20 @@ class TypedDialog(Dialog):
         return True
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Hand over what was typed; an empty Enter is nothing."""
+        """Hand over what was typed."""
         event.stop()
-        typed = event.value.strip()
-        if self.is_deaf or not typed:
-            return
-        self.field.value = ""
-        self.submit(typed)
+        if not self.is_deaf and not self._is_leaving:
+            self.entered(event.value)
+
+    def entered(self, value: str) -> None:
+        """Take the field's text; an empty Enter is nothing."""
+        typed = value.strip()
+        if typed:
+            self.field.value = ""
+            self.submit(typed)
 
     def submit(self, typed: str) -> None:
         """Act on the typed word."""
-        raise NotImplementedError
 
 
 def _squeeze(rows: list[Row], lines: int) -> list[Row]:

@@ -61,10 +61,10 @@ class ResumeDialog(Dialog):
         """Take y or n; Enter is neither."""
         event.stop()
         if event.key == "y":
-            self.dismiss(None)
+            self.leave()
             self._desk.resume()
         elif event.key == "n":
-            self.dismiss(None)
+            self.leave()
 
 
 class CloseDialog(TypedDialog):
@@ -161,7 +161,7 @@ class CloseDialog(TypedDialog):
             self.complaint = "nothing sent: there is no preview yet"
             return
         shown = self.found
-        self.dismiss(None)
+        self.leave()
         self._desk.close(symbol, shown, lambda _changed: None)
 
 
@@ -180,7 +180,7 @@ class KillDialog(TypedDialog):
         self._on_changed = on_changed
         self._has_latched = latched is not None  # only the flatten is left to confirm
         self.found: Prepared | Trouble | None = latched
-        self._asked_s: float | None = None
+        self._asked_s: float | None = None if latched is None else latched.at_s
         self._command = "perpbot"
         self._state = Connection.CONNECTING
 
@@ -287,7 +287,7 @@ class KillDialog(TypedDialog):
         """Act on the word."""
         word = typed.lower()
         if word == "kill" and not self._has_latched:
-            self.dismiss(None)
+            self.leave()
             self._desk.kill()
             return
         if word != "flatten":
@@ -300,7 +300,7 @@ class KillDialog(TypedDialog):
             self.complaint = "flatten was not sent: there is no preview yet; kill works at once"
             return
         shown = self.found
-        self.dismiss(None)
+        self.leave()
         if self._has_latched:
             self._desk.commit_flatten(shown, self._take_changed)
         else:

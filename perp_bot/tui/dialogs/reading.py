@@ -42,7 +42,7 @@ class _Reading(Dialog):
         if event.key in steps:
             self._top = max(0, self._top + steps[event.key])
         elif event.key in self.closing_keys:
-            self.dismiss(None)
+            self.leave()
 
 
 class HelpDialog(_Reading):
@@ -87,20 +87,15 @@ class FilterDialog(TypedDialog):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while typing."""
         event.stop()
-        if not self.field.disabled:
+        if not self.field.disabled and not self._is_leaving:
             self._apply(event.value)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    def entered(self, value: str) -> None:
         """Keep the filter; an empty one shows everything."""
-        event.stop()
-        self._apply(event.value)
-        self.dismiss(None)
+        self._apply(value)
+        self.leave()
 
-    def on_key(self, event: events.Key) -> None:
-        """Go back to the filter from before on esc."""
-        if event.key == "escape":
-            self._apply(self._before)
-        super().on_key(event)
-
-    def submit(self, typed: str) -> None:
-        """Never called: the field's own handler keeps the filter."""
+    def cancel(self) -> None:
+        """Go back to the filter from before."""
+        self._apply(self._before)
+        self.leave()

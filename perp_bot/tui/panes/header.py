@@ -20,7 +20,7 @@ from perp_bot.tui.freshness import (
     oldest,
 )
 from perp_bot.tui.look import signed
-from perp_bot.tui.spans import Row, Span, cells_of, cut, row
+from perp_bot.tui.spans import Row, Span, cells_of, cut, first_lines, row
 from perp_bot.tui.store import (
     Connection,
     ConnectionView,
@@ -247,7 +247,7 @@ def alerts(view: ViewState, now_s: float) -> list[Span]:
             retry = f"; next try in {age_text(max(0.0, view.retry_at_s - now_s))}, ctrl+r now"
         advice = ""
         if found.state is Connection.UNRESPONSIVE:
-            advice = f". Kill works: k. To flatten: {view.facts.command} kill --flatten --take-over"
+            advice = f". Kill works (k); to flatten: {view.facts.command} kill --flatten --take-over"
         parts.append((f" {found.state}: {found.text}{advice}{retry} ", "danger"))
     if status in ("PAUSED", "DEGRADED"):
         undo = " (r resumes)" if status == "PAUSED" else ""
@@ -257,6 +257,18 @@ def alerts(view: ViewState, now_s: float) -> list[Span]:
     if view.frame is not None and not view.frame.snapshot.stream_connected and found.state.is_alive:
         parts.append((" market stream is down: no entries ", "caution"))
     return parts
+
+
+def alert_rows(view: ViewState, now_s: float, width: int, limit: int) -> list[Row]:
+    """Return the alert strip as lines: each alert wrapped, as many lines as are allowed, the worst first."""
+    rows: list[Row] = []
+    for number, (text, style) in enumerate(alerts(view, now_s)):
+        left = limit - len(rows)
+        if left <= 0:
+            break
+        lines = first_lines(text.strip(), max(10, width - 2), left)
+        rows += [row(f"alert:{number}:{index}", (f" {line} ", style)) for index, line in enumerate(lines)]
+    return rows
 
 
 def _environment(view: ViewState) -> str:

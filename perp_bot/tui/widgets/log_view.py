@@ -115,6 +115,5 @@ class LogView(Pane):
             self.move_by(direction * (page.shown + 1))
 
     def on_resize(self) -> None:
-        """Ask for as many lines as there are now."""
-        super().on_resize()
+        """Ask for as many lines as there are now; the pane's own handler runs too, Textual calls both."""
         self.request()

@@ -1,0 +1,126 @@
+"""A practice venue on a thread of this process, and real `perpbot trade --paper` processes beside it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+import yaml
+
+from perp_bot.config.paths import RuntimePaths
+from perp_bot.core.errors import DaemonAway, IpcError, PerpBotError
+from perp_bot.ipc.client import Client
+from perp_bot.ipc.state import StateSnapshot
+from perp_bot.practice.thread import PracticeServer
+
+PATIENCE_S = 60.0
+POLL_S = 0.002
+STARTING = ("STARTING", "RECONCILING")
+
+
+class DaemonRig:
+    """One venue, one database folder, one daemon at a time; everything ends with the block."""
+
+    def __init__(
+        self, folder: Path, *, speed: float | None, start: str = "400", settings: Mapping[str, Any] | None = None
+    ) -> None:
+        self.paths = RuntimePaths(folder / "perp_bot.db")
+        self.config_path = folder / "config.yaml"
+        self.venue = PracticeServer(speed=speed, start=start, seed=42)
+        self._settings = dict(settings or {})
+        self._talk = folder / "daemon.out"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.venue.start()
+        settings = {**self._settings, "venue": self.venue.base_url, "data": {"db_path": str(self.paths.db)}}
+        self.config_path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait()
+        self.venue.stop()
+
+    # ------------------------------------------------------------ the daemon
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def spawn(self) -> float:
+        """Start the daemon; return the moment before (performance counter, seconds)."""
+        command = [sys.executable, "-m", "perp_bot", "--config", str(self.config_path), "trade", "--paper"]
+        with self._talk.open("ab") as output:
+            started_s = time.perf_counter()
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        return started_s
+
+    def start(self) -> StateSnapshot:
+        """Start the daemon and wait until it runs."""
+        self.spawn()
+        return self.await_state(lambda state: state.status not in STARTING)
+
+    def await_state(self, is_it: Callable[[StateSnapshot], bool]) -> StateSnapshot:
+        """Return the first state for which `is_it` holds; a daemon that ends instead says why."""
+        deadline_s = time.perf_counter() + PATIENCE_S
+        while time.perf_counter() < deadline_s:
+            with suppress(DaemonAway, IpcError), Client(self.paths.socket) as client:
+                while time.perf_counter() < deadline_s:
+                    state, _age_s = client.state()
+                    if is_it(state):
+                        return state
+                    time.sleep(POLL_S)
+            self.check_alive()
+            time.sleep(POLL_S)
+        return self._fail(f"it did not get there in {PATIENCE_S:g} s")
+
+    def check_alive(self) -> None:
+        """Raise when the daemon has ended."""
+        assert self._process is not None
+        if self._process.poll() is not None:
+            self._fail(f"it ended with {self._process.returncode}")
+
+    def stop(self) -> float:
+        """End the daemon as its user would; return the seconds it took."""
+        assert self._process is not None
+        started_s = time.perf_counter()
+        self._process.terminate()
+        code = self._process.wait(PATIENCE_S)
+        took_s = time.perf_counter() - started_s
+        if code != 0:
+            self._fail(f"it ended with {code} when asked to stop")
+        return took_s
+
+    def _fail(self, what: str) -> NoReturn:
+        said = self._talk.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["nothing"]
+        raise PerpBotError(f"the measured daemon: {what}; it said: {said[-1]}")
+
+    # ------------------------------------------------------------ the venue's time
+
+    def step(self, client: Client, to: str) -> None:
+        """Advance the venue to the next close of `to` and wait until the daemon has settled it."""
+        client.wait_until(self.venue.step(to=to), PATIENCE_S)
+
+
+def rss_bytes(pid: int) -> int:
+    """Return the resident memory of a process, from the kernel's own count."""
+    path = Path(f"/proc/{pid}/status")
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError as error:
+        raise PerpBotError(f"{path} cannot be read ({error.strerror}): memory is measured on Linux only") from None
+    kilobytes = next(line.split()[1] for line in lines if line.startswith("VmRSS:"))
+    return int(kilobytes) * 1024
