@@ -90,7 +90,7 @@ def test_every_age_grows_with_the_snapshots_own_age() -> None:
     assert "STALE" not in fresh
     assert "loop 0.1 s" in fresh
     assert "loop 30.1 s STALE" in old
-    assert old.count("30.3 s STALE") == 3  # the marks of two coins and of the position
+    assert old.count("30.3 s STALE") == 4  # the marks of two coins, of the position, and the equity that rests on it
     assert old.count("30.5 s STALE") == 2  # their books
 
 
