@@ -2,27 +2,30 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: run test setup setup-dev lint types unit soak bench pictures docs clean
 
 run: setup
-	$(BIN)/perpbot demo
+	@$(BIN)/perpbot demo
 
 setup: $(VENV)/.installed
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "perpbot needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.11 setup" >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@echo "setting up $(VENV) (once; about a minute)" >&2
+	@$(PIP) -e .
 	@touch $@
 
 setup-dev: $(VENV)/.installed-dev
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@echo "adding the tools of the tests to $(VENV) (once)" >&2
+	@$(PIP) -e '.[dev]'
 	@touch $@
 
 test: setup-dev lint types unit
@@ -41,7 +44,15 @@ soak: setup-dev
 	$(BIN)/pytest -m soak --timeout=3600
 
 bench: setup-dev
-	$(BIN)/perpbot bench
+	@$(BIN)/perpbot bench
+
+# The pages and files that are generated from the code: docs/configuration.md and config.yaml.
+docs: setup
+	$(BIN)/python -m perp_bot.config.docs
+
+# The pictures in docs/pictures, taken from the running program (about a minute).
+pictures: setup
+	$(BIN)/python docs/pictures/take.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

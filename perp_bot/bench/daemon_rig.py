@@ -1,7 +1,8 @@
-"""A practice venue on a thread of this process, and real `perpbot trade --paper` processes beside it."""
+"""Real `perpbot trade --paper` processes at a practice venue that runs on a thread of this one."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self
 
 import yaml
 
@@ -20,26 +21,24 @@ from perp_bot.ipc.state import StateSnapshot
 from perp_bot.practice.thread import PracticeServer
 
 PATIENCE_S = 60.0
-POLL_S = 0.002
+POLL_S = 0.003
 STARTING = ("STARTING", "RECONCILING")
 
 
 class DaemonRig:
-    """One venue, one database folder, one daemon at a time; everything ends with the block."""
+    """One database folder, one daemon at a time; it ends with the block, the venue is its owner's."""
 
-    def __init__(
-        self, folder: Path, *, speed: float | None, start: str = "400", settings: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, venue: PracticeServer, environment: Mapping[str, str]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.paths = RuntimePaths(folder / "perp_bot.db")
         self.config_path = folder / "config.yaml"
-        self.venue = PracticeServer(speed=speed, start=start, seed=42)
-        self._settings = dict(settings or {})
+        self._venue = venue
+        self._environment = environment
         self._talk = folder / "daemon.out"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self.venue.start()
-        settings = {**self._settings, "venue": self.venue.base_url, "data": {"db_path": str(self.paths.db)}}
+        settings = {"venue": self._venue.base_url, "data": {"db_path": str(self.paths.db)}}
         self.config_path.write_text(yaml.safe_dump(settings), encoding="utf-8")
         return self
 
@@ -50,7 +49,6 @@ class DaemonRig:
         if process is not None and process.poll() is None:
             process.kill()
             process.wait()
-        self.venue.stop()
 
     # ------------------------------------------------------------ the daemon
 
@@ -65,7 +63,9 @@ class DaemonRig:
         command = [sys.executable, "-m", "perp_bot", "--config", str(self.config_path), "trade", "--paper"]
         with self._talk.open("ab") as output:
             started_s = time.perf_counter()
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self._environment
+            )
         return started_s
 
     def start(self) -> StateSnapshot:
@@ -112,15 +112,24 @@ class DaemonRig:
 
     def step(self, client: Client, to: str) -> None:
         """Advance the venue to the next close of `to` and wait until the daemon has settled it."""
-        client.wait_until(self.venue.step(to=to), PATIENCE_S)
+        client.wait_until(self._venue.step(to=to), PATIENCE_S)
 
 
 def rss_bytes(pid: int) -> int:
-    """Return the resident memory of a process, from the kernel's own count."""
-    path = Path(f"/proc/{pid}/status")
-    try:
-        lines = path.read_text(encoding="ascii").splitlines()
-    except OSError as error:
-        raise PerpBotError(f"{path} cannot be read ({error.strerror}): memory is measured on Linux only") from None
+    """Return the resident memory of a process, by the kernel's own count (Linux)."""
+    lines = _proc(pid, "status").splitlines()
     kilobytes = next(line.split()[1] for line in lines if line.startswith("VmRSS:"))
     return int(kilobytes) * 1024
+
+
+def cpu_s(pid: int) -> float:
+    """Return the processor seconds that a process has used so far (Linux; ticks of 10 ms)."""
+    after_name = _proc(pid, "stat").rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _proc(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text(encoding="utf-8")
+    except OSError as error:
+        raise PerpBotError(f"/proc/{pid}/{name} cannot be read ({error.strerror}): measured on Linux only") from None

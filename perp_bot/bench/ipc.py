@@ -27,11 +27,11 @@ def run(quick: bool) -> list[Measurement]:
     n = 200 if quick else 20_000
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="perpbot-bench-")))
-        stack.enter_context(_peer("server", folder, SNAPSHOT_BYTES))
+        stack.enter_context(peer("server", folder, SNAPSHOT_BYTES))
         socket_path = paths(folder).socket
         asking = stack.enter_context(Client(socket_path))
         alone = summarize(SUBJECT, "status, one client", "ms", timed(asking.state, n), scale=1e3, detail="decoded")
-        stack.enter_context(_peer("readers", folder, ATTACHED - 1))
+        stack.enter_context(peer("readers", folder, ATTACHED - 1))
         deaf = stack.enter_context(Client(socket_path))
         next(deaf.subscribe(0.05))  # subscribed, and never read again
         seconds = timed(asking.state, n)
@@ -46,7 +46,7 @@ def run(quick: bool) -> list[Measurement]:
 
 
 @contextmanager
-def _peer(role: str, folder: Path, number: int) -> Iterator[None]:
+def peer(role: str, folder: Path, number: int) -> Iterator[None]:
     command = [sys.executable, "-m", "perp_bot.bench.ipc_peers", role, str(folder), str(number)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None

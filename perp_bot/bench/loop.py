@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 from perp_bot.bench.loop_rig import INSTRUMENTS, STEP_MS, TIMEFRAME, LoopRig
 from perp_bot.bench.measure import Measurement, summarize
 from perp_bot.core.clock import monotonic_s
+from perp_bot.core.errors import PerpBotError
 from perp_bot.core.events import BoundaryClosed, CloseStatus, SeriesClose
 from perp_bot.indicators import compiled
+from perp_bot.trading.daemon import SWITCH_INTERVAL_S
 
 SUBJECT = "loop"
 HELP = "confirmed candle to decision committed; mark update to stop decision (queue, thread and disk included)"
@@ -22,6 +25,15 @@ _WARM_UP = 20
 def run(quick: bool) -> list[Measurement]:
     """Measure both latencies through the real queue, loop thread, journal and database."""
     compiled.load()
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)  # as the daemon does
+    try:
+        return _run(quick)
+    finally:
+        sys.setswitchinterval(interval_s)
+
+
+def _run(quick: bool) -> list[Measurement]:
     with tempfile.TemporaryDirectory() as name:
         rig = LoopRig(Path(name))
         try:
@@ -36,7 +48,7 @@ def _decisions(rig: LoopRig, count: int) -> list[Measurement]:
     thread = threading.Thread(target=loop.run, daemon=True)
     thread.start()
     decided: list[float] = []
-    committed: list[float] = []
+    committed: dict[bool, list[float]] = {False: [], True: []}  # with an intent or without
     for number in range(count + _WARM_UP):
         candles = {symbol: rig.candle(symbol, rig.close_ms) for symbol in INSTRUMENTS}
         rig.close_ms += STEP_MS
@@ -48,19 +60,23 @@ def _decisions(rig: LoopRig, count: int) -> list[Measurement]:
         rig.writer.forget()
         started_s = monotonic_s()
         rig.queue.put_event(BoundaryClosed(TIMEFRAME, rig.close_ms, series))
-        if not rig.writer.decided.wait(_WAIT_S):
-            raise RuntimeError("a boundary was not decided within 10 s")
+        if not rig.writer.committed.wait(_WAIT_S):
+            raise PerpBotError("loop: a boundary was not decided and stored within 10 s")
         if number < _WARM_UP:
             continue
         decided.append(rig.writer.decided_s - started_s)
-        if rig.writer.committed_s is not None:
-            committed.append(rig.writer.committed_s - started_s)
+        committed[rig.writer.intents > 0].append(rig.writer.committed_s - started_s)
     loop.stop()
     thread.join()
-    detail = "2 coins, 512 bars each; event put on the queue to "
+    detail = f"2 coins, {rig.window} bars each; event put on the queue to "
+    kinds = {
+        "close_to_decision_ms": (decided, "both journal rows handed over"),
+        "close_to_commit_ms, holds": (committed[False], "both journal rows committed"),
+        "close_to_commit_ms, orders": (committed[True], "both journal rows committed, the intents fsynced"),
+    }
     return [
-        summarize(SUBJECT, "close_to_decision_ms", "ms", decided, scale=1e3, detail=detail + "journal row handed over"),
-        summarize(SUBJECT, "close_to_intent_on_disk_ms", "ms", committed, scale=1e3, detail=detail + "intent fsynced"),
+        summarize(SUBJECT, name, "ms", samples, scale=1e3, detail=detail + text)
+        for name, (samples, text) in kinds.items()
     ]
 
 
@@ -80,7 +96,7 @@ def _stops(rig: LoopRig, count: int) -> Measurement:
         started_s = monotonic_s()
         rig.queue.put_context(context)
         if not rig.writer.closed.wait(_WAIT_S):
-            raise RuntimeError("a stop did not fire within 10 s")
+            raise PerpBotError("loop: a stop did not fire within 10 s")
         if number >= _WARM_UP:
             taken.append(rig.writer.closed_s - started_s)
         loop.stop()

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
-from perp_bot.config.model import Config, DataConfig, RiskConfig
+from perp_bot.config.model import Config, DataConfig, ExecutionConfig, RiskConfig, SignalsConfig
 from perp_bot.core.clock import VenueClock, monotonic_s
 from perp_bot.core.timeframes import FIXED_MS
 from perp_bot.core.types import (
@@ -25,8 +24,9 @@ from perp_bot.core.types import (
     OrderType,
 )
 from perp_bot.data.db.reader import Reader
+from perp_bot.data.db.pending import Unit
 from perp_bot.data.db.rows import DecisionRow, OrderRow, Row, TradeRow
-from perp_bot.data.db.writer import Writer, WriterHealth
+from perp_bot.data.db.writer import Writer
 from perp_bot.data.market import FeedHealth
 from perp_bot.ipc.tokens import TokenStore
 from perp_bot.strategies import registry
@@ -43,6 +43,11 @@ from perp_bot.trading.queue import EventQueue
 TIMEFRAME = "15m"
 STEP_MS = FIXED_MS[TIMEFRAME]
 INSTRUMENTS: dict[str, Instrument] = {"BTC": Instrument("BTC", 0, 5, 40), "ETH": Instrument("ETH", 1, 4, 25)}
+# Thresholds that enter or leave at every few closes: orders, not holds, are what takes long.
+LIVELY = SignalsConfig(
+    zscore_entry_threshold=1.0, zscore_exit_threshold=0.9, zscore_stop_threshold=9.0, bollinger_std=1.0,
+    rsi_overbought=50.5, rsi_oversold=49.5, adx_threshold=100.0,
+)  # fmt: skip
 _HEALTH = FeedHealth(
     connected=True, reconnects=0, last_message_age_s=0.0, ages_s={}, messages=0, bad_frames=0, future_frames=0,
     subscriptions=0, subscriptions_confirmed=0, last_stream_problem=None, rest_ok=True, last_rest_error=None,
@@ -70,58 +75,54 @@ class QuietMarket:
         return _HEALTH
 
 
-class StampingWriter:
-    """The real writer, noting when decisions were queued, intents were on disk and trades were booked."""
+class StampingWriter(Writer):
+    """The real writer, noting when a boundary's decisions were queued and on disk, and when a trade was booked."""
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
-        self.decided = threading.Event()
+    def __init__(self, path: Path, *, emergency: Path, clock: VenueClock) -> None:
+        super().__init__(path, backups=None, emergency=emergency, clock=clock)
+        self.committed = threading.Event()
         self.closed = threading.Event()
         self.decided_s = 0.0
-        self.committed_s: float | None = None
+        self.committed_s = 0.0
+        self.intents = 0
         self.closed_s = 0.0
+        self._queued = 0
+        self._landed_decisions = 0
 
     def forget(self) -> None:
         """Begin a new measurement."""
-        self.decided.clear()
-        self.committed_s = None
+        self.committed.clear()
+        self._queued = self._landed_decisions = self.intents = 0
 
     def put(self, *rows: Row) -> None:
         """Queue rows."""
-        self._writer.put(*rows)
+        super().put(*rows)
         self._note(rows)
 
     def commit(self, *rows: Row, deadline_s: float) -> None:
         """Commit rows."""
-        self._writer.commit(*rows, deadline_s=deadline_s)
-        if any(isinstance(row, OrderRow) for row in rows):
-            self.committed_s = monotonic_s()
+        super().commit(*rows, deadline_s=deadline_s)
+        self.intents += sum(isinstance(row, OrderRow) for row in rows)
         self._note(rows)
 
     def _note(self, rows: tuple[Row, ...]) -> None:
+        now_s = monotonic_s()
         for row in rows:
-            if isinstance(row, DecisionRow) and row.record.symbol == "ETH":  # the last of a boundary without positions
-                self.decided_s = monotonic_s()
-                self.decided.set()
+            if isinstance(row, DecisionRow):
+                self._queued += 1
+                if self._queued == len(INSTRUMENTS):
+                    self.decided_s = now_s
             elif isinstance(row, TradeRow):
-                self.closed_s = monotonic_s()
+                self.closed_s = now_s
                 self.closed.set()
 
-    def flush(self, timeout_s: float) -> None:
-        """Wait for the disk."""
-        self._writer.flush(timeout_s)
-
-    def emergency_append(self, row_json: dict[str, Any]) -> None:
-        """Hand on."""
-        self._writer.emergency_append(row_json)
-
-    def emergency_clear(self) -> None:
-        """Hand on."""
-        self._writer.emergency_clear()
-
-    def health(self) -> WriterHealth:
-        """Hand on."""
-        return self._writer.health()
+    def _landed(self, batch: list[Unit], *, has_written: bool) -> None:
+        super()._landed(batch, has_written=has_written)
+        now_s = monotonic_s()
+        self._landed_decisions += sum(isinstance(row, DecisionRow) for unit in batch for row in unit.rows)
+        if self._landed_decisions >= len(INSTRUMENTS) and not self.committed.is_set():
+            self.committed_s = now_s
+            self.committed.set()
 
 
 class LoopRig:
@@ -131,12 +132,16 @@ class LoopRig:
         path = folder / "bench.db"
         # Limits out of the way: thousands of trades in a row must not pause what is measured.
         risk = RiskConfig(cooldown_seconds=0, daily_loss_limit_pct=1.0, session_drawdown_pct=1.0, max_drawdown_pct=1.0)
-        self.config = Config(data=DataConfig(db_path=path, primary_timeframe=TIMEFRAME), risk=risk)
+        self.config = Config(
+            data=DataConfig(db_path=path, primary_timeframe=TIMEFRAME),
+            risk=risk,
+            signals=LIVELY,
+            execution=ExecutionConfig(order_type="taker"),
+        )
         self.clock = VenueClock()
         self.queue = EventQueue()
-        self._raw = Writer(path, backups=None, emergency=folder / "emergency", clock=self.clock)
-        self._raw.start()
-        self.writer = StampingWriter(self._raw)
+        self.writer = StampingWriter(path, emergency=folder / "emergency", clock=self.clock)
+        self.writer.start()
         self.market = QuietMarket()
         journal = Journal(self.writer)
         strategy = registry.create(registry.DEFAULT, self.config)
@@ -159,9 +164,14 @@ class LoopRig:
             self.give_market(symbol, self._levels[symbol])
         self.handle_all()
 
+    @property
+    def window(self) -> int:
+        """Bars that a decision is made on."""
+        return self._boundary.window
+
     def close(self) -> None:
         """End the writer."""
-        self._raw.stop(10.0)
+        self.writer.stop(10.0)
 
     def new_loop(self) -> TradingLoop:
         """Return a loop over the same desk (a stopped loop is not started again)."""

@@ -69,6 +69,17 @@ def summarize(
     return Measurement(subject, name, unit, len(values), median_of(values), slow_end, detail)
 
 
+def user_environment(cache: Path) -> dict[str, str]:
+    """Return the environment for measured processes: compiled modules are kept, as they are on a user's machine.
+
+    Where ours forbids that (PYTHONDONTWRITEBYTECODE), they are kept in the folder `cache`; the first run fills it.
+    """
+    environment = dict(os.environ)
+    if environment.pop("PYTHONDONTWRITEBYTECODE", ""):
+        environment["PYTHONPYCACHEPREFIX"] = str(cache / "compiled-modules")
+    return environment
+
+
 def machine() -> dict[str, Any]:
     """Return what a figure depends on: processor, cores, memory, Python, kernel. No host name, no path, no user."""
     return {

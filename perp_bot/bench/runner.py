@@ -29,6 +29,7 @@ class Subject:
     name: str
     help: str
     run: Callable[[bool], list[Measurement]]
+    only_when_named: bool = False  # takes minutes: not part of a run without names
 
 
 def subjects() -> dict[str, Subject]:
@@ -42,12 +43,12 @@ def subjects() -> dict[str, Subject]:
         if name is None:
             continue  # a part of a subject, such as a server in a process of its own
         text = getattr(module, "HELP", None) or (module.__doc__ or "").strip().splitlines()[0]
-        found[name] = Subject(name, text, module.run)
+        found[name] = Subject(name, text, module.run, getattr(module, "ONLY_WHEN_NAMED", False))
     return found
 
 
 def main(names: Sequence[str], as_json: bool, baseline: bool, *, quick: bool = False) -> int:
-    """Measure the subjects `names` (all when empty), print what was found, return the exit code.
+    """Measure the subjects `names` (when empty all but the long ones), print what was found, return the exit code.
 
     A subject that fails is named on stderr and the others are measured all the same; the code is then 1.
 
@@ -88,7 +89,8 @@ def _chosen(names: tuple[str, ...], known: dict[str, Subject]) -> list[Subject]:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
             hint = f"did you mean {near[0]}? " if near else ""
             raise UsageError(f"there is no subject {name!r} to measure; {hint}There are: {', '.join(sorted(known))}")
-    return [known[name] for name in dict.fromkeys(names or sorted(known))]
+    usual = (name for name in sorted(known) if not known[name].only_when_named)
+    return [known[name] for name in dict.fromkeys(names or usual)]
 
 
 @dataclass(frozen=True, slots=True)

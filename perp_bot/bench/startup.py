@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from perp_bot.bench.measure import Measurement, summarize
+from perp_bot.bench.measure import Measurement, summarize, user_environment
 from perp_bot.core.errors import EXIT_AWAY, EXIT_OK, PerpBotError
 
 SUBJECT = "startup"
@@ -21,6 +21,7 @@ IMPORTS = (
     "perp_bot.ipc.client",
     "perp_bot.cli.main",
     "perp_bot.tui.app",
+    "perp_bot.trading.daemon",
 )
 
 
@@ -28,35 +29,38 @@ def run(quick: bool) -> list[Measurement]:
     """Run every command in turn, round after round, after one that warms the page cache up.
 
     The daemon's own "deciding within 1 s of its start" is measured where a daemon and a venue run: see the subject
-    `loop`.
+    `daemon`.
     """
     rounds = 2 if quick else 15
-    with tempfile.TemporaryDirectory(prefix="perpbot-bench-") as empty:
+    with tempfile.TemporaryDirectory(prefix="perpbot-bench-") as empty, tempfile.TemporaryDirectory() as cache:
+        environment = user_environment(Path(cache))
         commands = {
             "python -c pass (floor)": ([sys.executable, "-c", "pass"], EXIT_OK),
-            "perpbot --version": ([*_perpbot(), "--version"], EXIT_OK),
-            "perpbot --help": ([*_perpbot(), "--help"], EXIT_OK),
-            "perpbot status, no daemon": ([*_perpbot(), "status"], EXIT_AWAY),
+            "perpbot --version": ([*perpbot(), "--version"], EXIT_OK),
+            "perpbot --help": ([*perpbot(), "--help"], EXIT_OK),
+            "perpbot status, no daemon": ([*perpbot(), "status"], EXIT_AWAY),
             **{f"import {name}": ([sys.executable, "-c", f"import {name}"], EXIT_OK) for name in IMPORTS},
         }
         seconds: dict[str, list[float]] = {name: [] for name in commands}
         for number in range(rounds + 1):
             for name, (command, code) in commands.items():
-                took_s = _timed_process(command, code, Path(empty))
+                took_s = _timed_process(command, code, Path(empty), environment)
                 if number:
                     seconds[name].append(took_s)
     return [summarize(SUBJECT, name, "ms", samples, scale=1e3) for name, samples in seconds.items()]
 
 
-def _perpbot() -> list[str]:
+def perpbot() -> list[str]:
     """Return what the user runs: the installed script, else the package."""
     script = Path(sys.executable).with_name("perpbot")
     return [str(script)] if script.exists() else [sys.executable, "-m", "perp_bot"]
 
 
-def _timed_process(command: list[str], expected_code: int, folder: Path) -> float:
+def _timed_process(command: list[str], expected_code: int, folder: Path, environment: dict[str, str]) -> float:
     start = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     took_s = time.perf_counter() - start
     if done.returncode != expected_code:
         said = (done.stderr or done.stdout).strip().splitlines() or ["silent"]

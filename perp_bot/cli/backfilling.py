@@ -17,6 +17,7 @@ from perp_bot.data.backfill import SeriesReport, backfill
 from perp_bot.data.client import VenueClient
 from perp_bot.data.db.reader import Reader
 from perp_bot.data.db.writer import Writer
+from perp_bot.data.identity import claim, venue_identity
 from perp_bot.data.limiter import WeightLimiter
 from perp_bot.ops.instance_lock import InstanceLock, holder
 
@@ -75,6 +76,9 @@ def _fetch(
         Reader(paths.db) as reader,
         _Bars() as bars,
     ):
+        row = claim(reader, venue_identity(base_url(config.venue), status), clock.now_ms())
+        if row is not None:
+            writer.put(row)
         reports = backfill(
             client,
             reader,

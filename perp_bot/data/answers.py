@@ -21,6 +21,7 @@ class PracticeInfo:
     recorded_until_ms: int | None
     replays_step: bool
     note: str
+    origin_ms: int | None = None  # venue time of the first recorded candle
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class WirePractice(msgspec.Struct, frozen=True):
     recorded_until_ms: int | None = None
     replays_step: bool = False
     note: str = ""
+    origin_ms: int | None = None
     coins: dict[str, Any] = {}
 
 
@@ -147,7 +149,15 @@ def status_of(row: WireStatus) -> VenueStatus:
     found = row.practice
     speed = "step" if found.speed is None else f"{found.speed:g}x"
     note = found.note or f"practice venue at {speed}, seed {found.seed}, generated prices between recorded 1h candles"
-    info = PracticeInfo(found.speed, found.seed, found.start_ms, found.recorded_until_ms, found.replays_step, note)
+    info = PracticeInfo(
+        found.speed,
+        found.seed,
+        found.start_ms,
+        found.recorded_until_ms,
+        found.replays_step,
+        note,
+        found.origin_ms,
+    )
     return VenueStatus(row.time, info)
 
 

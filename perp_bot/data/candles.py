@@ -112,8 +112,11 @@ class CandleManager:
         sink: MarketSink,
         store: Callable[[tuple[Candle, ...]], None],
         confirm_timeout_s: float,
+        is_listed: Callable[[str], bool] = lambda symbol: True,
     ) -> None:
+        """`is_listed` tells whether the venue still trades a coin; nobody waits for the close of one it does not."""
         self._client = client
+        self._is_listed = is_listed
         self._clock = clock
         self._sink = sink
         self._store = store
@@ -252,7 +255,8 @@ class CandleManager:
                 if series.symbol not in attempt.confirmed and not self._stop.is_set():
                     self._try_confirm(series, attempt, deadline_s, monotonic_s() >= patient_until_s)
             left_s = deadline_s - monotonic_s()
-            if len(attempt.confirmed) == len(group.series) or left_s <= 0 or self._stop.is_set():
+            waiting = [s for s in group.series if s.symbol not in attempt.confirmed and self._is_listed(s.symbol)]
+            if not waiting or left_s <= 0 or self._stop.is_set():
                 return attempt
             self._stop.wait(min(pause_s, left_s))
             pause_s = min(pause_s * 1.6, RETRY_MAX_S)
@@ -306,7 +310,8 @@ class CandleManager:
     def _report(self, group: _Group, attempt: _Attempt) -> None:
         close_ms = attempt.close_ms
         closes = tuple(self._series_close(series, attempt) for series in group.series)
-        unconfirmed = [close.symbol for close in closes if close.status is not CloseStatus.CONFIRMED]
+        listed = [close for close in closes if self._is_listed(close.symbol)]
+        unconfirmed = [close.symbol for close in listed if close.status is not CloseStatus.CONFIRMED]
         if unconfirmed:
             log.warning(
                 "%s close %s not confirmed: %s", group.timeframe, timeframes.iso(close_ms), ", ".join(unconfirmed)
@@ -368,7 +373,8 @@ class CandleManager:
                 series
                 for group in self._groups.values()
                 for series in group.series
-                if (series.stored_close_ms or 0) < timeframes.open_of(group.timeframe, group.next_close_ms - 1)
+                if self._is_listed(series.symbol)
+                and (series.stored_close_ms or 0) < timeframes.open_of(group.timeframe, group.next_close_ms - 1)
                 and group.next_close_ms > 0
             ]
 

@@ -83,13 +83,16 @@ class StreamIngest:
         worker: Settling,
         store_minute: Callable[[AssetMinute], None],
         settle_timeout_s: float,
+        on_empty_book: Callable[[str], None] = lambda symbol: None,
     ) -> None:
+        """`on_empty_book` hears, once a minute at most, of a coin whose book is empty: it may have been delisted."""
         self._clock = clock
         self._sink = sink
         self._candles = candles
         self._worker = worker
         self._store_minute = store_minute
         self._settle_timeout_s = settle_timeout_s
+        self._on_empty_book = on_empty_book
         self._minutes = AssetMinutes()
         self._seen: dict[str, SeenTrades] = {}
         self._book_ms: dict[str, int] = {}
@@ -148,6 +151,8 @@ class StreamIngest:
         if self._observe(book.venue_ms):
             self._book_ms[book.symbol] = book.venue_ms
         self._sink.put_book(book)
+        if not book.bids and not book.asks and self._log_sometimes(f"book {book.symbol}", f"{book.symbol}: empty book"):
+            self._on_empty_book(book.symbol)
 
     def _on_trades(self, frame: TradesFrame) -> None:
         if not frame.data:
@@ -251,9 +256,12 @@ class StreamIngest:
         clock.observe(venue_ms)
         return True
 
-    def _log_sometimes(self, key: str, text: str) -> None:
+    def _log_sometimes(self, key: str, text: str) -> bool:
+        """Log at most once a minute for each key; return whether it was now."""
         now_s = monotonic_s()
         last_s = self._logged_s.get(key)
-        if last_s is None or now_s - last_s >= LOG_EVERY_S:
-            self._logged_s[key] = now_s
-            log.warning("market stream: %s", text)
+        if last_s is not None and now_s - last_s < LOG_EVERY_S:
+            return False
+        self._logged_s[key] = now_s
+        log.warning("market stream: %s", text)
+        return True

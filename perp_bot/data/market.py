@@ -99,6 +99,7 @@ class MarketData(StreamListener):
             sink=sink,
             store=self._store_candles,
             confirm_timeout_s=self._confirm_timeout_s,
+            is_listed=self._is_listed,
         )
         self._funding = FundingDesk(client=self.client, clock=clock, sink=sink, store=self._store_funding)
         self._gap = GapFill(self._candles, sink)
@@ -179,6 +180,7 @@ class MarketData(StreamListener):
             worker=self._worker,
             store_minute=self._store_minute,
             settle_timeout_s=self._confirm_timeout_s + SETTLE_MARGIN_S,
+            on_empty_book=self._on_empty_book,
         )
         self._stream = MarketStream(ws_url(self.base_url), self._subscriptions(), self, timings=self._timings)
         self._worker.start()
@@ -268,6 +270,13 @@ class MarketData(StreamListener):
             return None
         age_s = monotonic_s() - ingest.last_data_s
         return f"no market data for {age_s:.0f} s though the socket answers" if age_s > NO_DATA_S else None
+
+    def _on_empty_book(self, coin: str) -> None:
+        """Look at the venue's list of coins now rather than within five minutes."""
+        assert self._worker is not None
+        if self._is_listed(coin):
+            self._watch.look_soon()
+            self._worker.wake()
 
     # ------------------------------------------------------------ what is watched and stored
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from perp_bot.core import timeframes
 from perp_bot.core.clock import VenueClock, monotonic_s
-from perp_bot.core.errors import VenueError
+from perp_bot.core.errors import RateLimited, VenueError
 from perp_bot.core.types import Candle, FundingRate
 from perp_bot.data.client import VenueClient
 from perp_bot.data.limiter import RequestClass
@@ -23,6 +23,7 @@ LEAST_WALL_S = 5.0
 FUNDING_LANDS_MS = 2 * timeframes.MINUTE_MS
 RETRY_S = 20.0
 TIMEOUT_S = 5.0
+VENUE_KEEPS_ROWS = 5000
 
 
 @dataclass(slots=True)
@@ -76,6 +77,10 @@ class SeriesUpkeep:
             return
         try:
             more = self._read_funding(item) if item.timeframe == FUNDING else self._read_candles(item)
+        except RateLimited as error:
+            log.debug("%s %s waits for budget: %s", item.symbol, item.timeframe, error)
+            item.due_s = monotonic_s() + RETRY_S
+            return
         except VenueError as error:
             log.info("%s %s not read for the store: %s", item.symbol, item.timeframe, error)
             item.due_s = monotonic_s() + RETRY_S
@@ -94,6 +99,9 @@ class SeriesUpkeep:
     def _read_candles(self, item: StoredSeries) -> bool:
         now_ms = self._clock.now_ms()
         length_ms = timeframes.FIXED_MS.get(item.timeframe, 31 * timeframes.DAY_MS)
+        # The venue keeps its newest 5,000 candles: after a long absence the rest is gone, and not asked for.
+        kept_from_ms = timeframes.open_of(item.timeframe, now_ms - VENUE_KEEPS_ROWS * length_ms)
+        item.next_open_ms = max(item.next_open_ms, kept_from_ms)
         end_ms = min(now_ms, item.next_open_ms + ROWS_A_READ * length_ms - 1)
         rows = self._client.candles(
             item.symbol,

@@ -157,6 +157,7 @@ class Counters(msgspec.Struct, frozen=True):
     stream_reconnects: int
     loop_lag_ms_p50: float | None
     loop_lag_ms_p95: float | None
+    loop_lag_passes: int = 0  # how many of the newest passes the two are of
 
 
 class StateSnapshot(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from perp_bot.trading.desk import SOURCE
 LOG = logging.getLogger(__name__)
 
 EVERY_S = 1.0
+FROM_THE_START_EVERY = 60  # checks; the others read only what is new
 _KEPT = 512
 
 
@@ -36,6 +37,8 @@ class Auditor:
         self.gap_usd = Decimal(0)  # newest measured
         self.gap_max_usd = Decimal(0)
         self.checks = 0
+        self._looks = 0
+        self._has_failed = False
         self._checked_s: float | None = None
 
     @property
@@ -62,16 +65,29 @@ class Auditor:
             self._thread.join(2.0)
 
     def _run(self) -> None:
+        with LedgerReader(self._db_path) as reader:
+            while not self._stop.wait(EVERY_S):
+                self._look(reader)
+            self._look(reader)
+
+    def _look(self, reader: LedgerReader) -> None:
+        """Check once; a database that cannot be read now is asked again later, and the age of the check tells."""
         try:
-            with LedgerReader(self._db_path) as reader:
-                while not self._stop.wait(EVERY_S):
-                    self.check(reader)
-                self.check(reader)
+            self.check(reader)
+            self._has_failed = False
         except PerpBotError as error:
-            LOG.error("the auditor ended: %s", error)
+            if not self._has_failed:
+                LOG.error("the books cannot be checked against the database: %s", error)
+            self._has_failed = True
+            reader.close()
+        except Exception:
+            LOG.exception("the auditor failed and goes on")
 
     def check(self, reader: LedgerReader) -> Decimal | None:
         """Return the gap at the newest counts both sides know; None when they have none in common yet."""
+        self._looks += 1
+        if self._looks % FROM_THE_START_EVERY == 0:
+            reader.forget()
         sums = reader.ledger_sums(SOURCE)
         with self._lock:
             cash = self._noted.get((sums.fills, sums.payments))

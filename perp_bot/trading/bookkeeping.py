@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from perp_bot.core.money import usd
 from perp_bot.core.timeframes import HOUR_MS, day_of, iso
-from perp_bot.core.types import ClosedTrade, FundingRate, OrderRole, OrderState, Position
+from perp_bot.core.types import ClosedTrade, FundingRate, Order, OrderRole, OrderState, Position
 from perp_bot.data.db.rows import (
     FillRow,
     FundingDueRow,
@@ -72,14 +72,7 @@ class Bookkeeper:
     def _book(self, event: OrderEvent, now_ms: int) -> list[Row]:
         order = event.order
         if not isinstance(event, OrderFilled):
-            if order.state is OrderState.REJECTED:
-                intent = order.intent
-                text = f"{intent.role} {intent.side} {intent.size} {intent.symbol} rejected: {order.note}"
-                self._notes.say("REJECTED", text, now_ms, order.intent.symbol, level=logging.WARNING)
-            elif order.state is OrderState.CANCELLED and order.intent.role is not OrderRole.STOP:
-                text = f"{order.intent.role} {order.intent.side} {order.intent.symbol} cancelled: {order.note}"
-                self._notes.say("CANCELLED", text, now_ms, order.intent.symbol)
-            return [OrderRow(order)]
+            return [OrderRow(order), *self._tell_order(order, now_ms)]
         fill = event.fill
         was = self._desk.account.position(fill.symbol)
         change = self._desk.account.apply_fill(fill, order.intent)
@@ -88,7 +81,7 @@ class Bookkeeper:
         rows: list[Row] = [OrderRow(order), FillRow(fill), PositionRow(SOURCE, fill.symbol, change.position)]
         if was is None and change.position is not None:
             self._desk.totals.entries += 1
-            self._tell_open(change.position, str(fill.liquidity), fill.venue_ms)
+            rows.append(self._tell_open(change.position, str(fill.liquidity), fill.venue_ms))
         if change.closed_trade is not None:
             self._desk.totals.exits += 1
             rows += self._close(change.closed_trade, now_ms)
@@ -96,9 +89,20 @@ class Bookkeeper:
         self._tell_cash()
         return rows
 
-    def _tell_open(self, position: Position, liquidity: str, at_ms: int) -> None:
+    def _tell_order(self, order: Order, now_ms: int) -> list[Row]:
+        """Tell of an order that ended without a fill; return the rows."""
+        intent = order.intent
+        if order.state is OrderState.REJECTED:
+            text = f"{intent.role} {intent.side} {intent.size} {intent.symbol} rejected: {order.note}"
+            return [self._notes.tell("REJECTED", text, now_ms, intent.symbol, level=logging.WARNING)]
+        if order.state is OrderState.CANCELLED and intent.role is not OrderRole.STOP:
+            text = f"{intent.role} {intent.side} {intent.symbol} cancelled: {order.note}"
+            return [self._notes.tell("CANCELLED", text, now_ms, intent.symbol)]
+        return []
+
+    def _tell_open(self, position: Position, liquidity: str, at_ms: int) -> Row:
         stop = "no stop" if position.stop_px is None else f"stop {position.stop_px:.8g}"
-        self._notes.say("OPEN", f"{position_text(position)} ({liquidity}), {stop}", at_ms, position.symbol)
+        return self._notes.tell("OPEN", f"{position_text(position)} ({liquidity}), {stop}", at_ms, position.symbol)
 
     def _close(self, trade: ClosedTrade, now_ms: int) -> list[Row]:
         desk = self._desk
@@ -108,11 +112,13 @@ class Bookkeeper:
             f"{usd(trade.fees_usd)}, funding {usd(trade.funding_usd, sign=True)})"
         )
         kind = "STOP" if trade.stopped else "TIMEOUT" if trade.exit_reason == TIMEOUT else "CLOSE"
-        self._notes.say(kind, text, trade.closed_ms, trade.symbol)
-        self.take(desk.risk.on_trade_closed(trade, desk.config.risk), now_ms)
+        told = [
+            self._notes.tell(kind, text, trade.closed_ms, trade.symbol),
+            *self._adopt(desk.risk.on_trade_closed(trade, desk.config.risk), now_ms),
+        ]
         for week, net in weekly_nets([trade]).items():
             desk.week_nets[week] = desk.week_nets.get(week, 0.0) + net
-        return [TradeRow(trade), self.risk_row(now_ms)]
+        return [TradeRow(trade), self.risk_row(now_ms), *told]
 
     # ------------------------------------------------------------ funding
 
@@ -168,8 +174,7 @@ class Bookkeeper:
         amount = f"{usd(payment.usd, sign=True)} USD at {rate.rate:.7%} on {due.signed_size}"
         text = f"{rate.symbol} {iso(rate.hour_ms)}: {amount}"
         self._tell_cash()
-        self._journal.put(*rows)
-        self._notes.say("FUNDING", text, now_ms, rate.symbol)
+        self._journal.put(*rows, self._notes.tell("FUNDING", text, now_ms, rate.symbol))
 
     def _correct_day(self, trade: ClosedTrade, payment_usd: float) -> None:
         desk = self._desk
@@ -184,11 +189,17 @@ class Bookkeeper:
     def take(self, transition: Transition, now_ms: int) -> bool:
         """Adopt a new risk state and tell what changed; return whether it did."""
         changed = transition.state != self._desk.risk
+        self._journal.put(*self._adopt(transition, now_ms))
+        return changed
+
+    def _adopt(self, transition: Transition, now_ms: int) -> list[Row]:
         self._desk.risk = transition.state
+        rows: list[Row] = []
         for text in transition.notes:
             kind = "HALTED" if "paused" in text else "RISK"
-            self._notes.say(kind, text, now_ms, level=logging.WARNING if kind == "HALTED" else logging.INFO)
-        return changed
+            level = logging.WARNING if kind == "HALTED" else logging.INFO
+            rows.append(self._notes.tell(kind, text, now_ms, level=level))
+        return rows
 
     def risk_row(self, now_ms: int) -> StateRow:
         """Return the row that stores the risk state."""
@@ -199,6 +210,19 @@ class Bookkeeper:
         desk = self._desk
         gap = desk.account.check(desk.market.marks())
         self.note_gap(gap, "cash and positions against start, realized, unrealized, fees and funding", now_ms)
+        if desk.accounting_trouble is None:
+            self._compare_positions(now_ms)
+
+    def _compare_positions(self, now_ms: int) -> None:
+        """Compare the books with the account's own word about positions (on paper: the executor's)."""
+        books = {p.symbol: p.signed_size for p in self._desk.account.positions}
+        truth = {p.symbol: p.signed_size for p in self._desk.executor.positions}
+        if books == truth:
+            return
+        symbol = min(s for s in books.keys() | truth.keys() if books.get(s) != truth.get(s))
+        text = f"the books hold {books.get(symbol, 0)} {symbol}, the account {truth.get(symbol, 0)}"
+        self._desk.accounting_trouble = text
+        self._notes.say("HALTED", text, now_ms, symbol, level=logging.ERROR)
 
     def take_audit(self, gap: Decimal, now_ms: int) -> None:
         """Take the gap that the audit measured between the account and the database."""

@@ -55,6 +55,8 @@ class BoundaryDesk:
             if now_ms == event.close_ms:  # a restart at step: the last run may have ended before it stored this row
                 self._note_equity(event)
             return False
+        decided_on = {item.symbol for item in todo}  # after a restart the newest close comes again: counted once
+        desk.totals.candles_processed += sum(len(item.candles) for item in event.series if item.symbol in decided_on)
         boundary = self._boundary(event, todo, now_ms)
         decision = decide_boundary(desk.config, desk.strategy, boundary)
         self._carry_out(boundary, decision, now_ms, started_s)
@@ -76,7 +78,6 @@ class BoundaryDesk:
     def _take(self, item: SeriesClose, close_ms: int) -> Candle | None:
         """Add confirmed candles to the history; return the provisional one, which never enters it."""
         desk = self._desk
-        desk.totals.candles_processed += len(item.candles)
         history = desk.histories.setdefault(item.symbol, SeriesHistory(item.symbol, self._timeframe, self.window + 64))
         final = list(item.candles)
         provisional = None
@@ -87,7 +88,9 @@ class BoundaryDesk:
         if history.gaps > gaps or len(history) < self.window:
             self._repair(history)
         if history.gaps > gaps:
-            LOG.warning("%s %s: a gap in the closes was repaired from the store", item.symbol, self._timeframe)
+            at_hand = len(desk.histories[item.symbol])
+            text = "%s %s: a gap in the closes; %d candles at hand with what the store has, decisions need %d"
+            LOG.warning(text, item.symbol, self._timeframe, at_hand, self.window)
         self._keep_unconfirmed(item.symbol, provisional)
         return provisional if provisional is not None and provisional.close_ms == close_ms else None
 
@@ -178,9 +181,11 @@ class BoundaryDesk:
         for cloid in decision.cancel_cloids:
             desk.executor.cancel(cloid, now_ms, "conditions no longer hold")
         rows, _ = self._books.collect(now_ms)
-        if decision.pending != desk.pending:
-            desk.pending = decision.pending
-            rows.append(StateRow("pending", delay.pending_to_json(decision.pending), now_ms))
+        asked = {item.symbol for item in boundary.symbols}
+        pending = (*(entry for entry in desk.pending if entry.symbol not in asked), *decision.pending)
+        if pending != desk.pending:
+            desk.pending = pending
+            rows.append(StateRow("pending", delay.pending_to_json(pending), now_ms))
         for item in decision.decided:
             self._note(item)
         rows.append(StateRow("totals", desk.totals.to_json(), now_ms))

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from perp_bot.core.errors import IpcError, StoreError
 from perp_bot.core.types import Order, OrderIntent, OrderRole, Position
 from perp_bot.data.db.rows import StateRow
+from perp_bot.decision.delay import pending_to_json
 from perp_bot.decision.exits import exit_intent
 from perp_bot.execution import fills
 from perp_bot.ipc.control import ControlArgs, ControlRequest
@@ -17,9 +20,11 @@ from perp_bot.ipc.protocol import TOKEN_TTL_S, ControlResult, Preview
 from perp_bot.ipc.tokens import TokenStore
 from perp_bot.risk import kill_switch
 from perp_bot.risk.manager import Pause
+from perp_bot.trading.answers import Later
 from perp_bot.trading.bookkeeping import Bookkeeper
 from perp_bot.trading.desk import Desk
 from perp_bot.trading.journal import Journal
+from perp_bot.trading.killing import KillFollower
 from perp_bot.trading.notes import Notes
 
 SendExit = Callable[[OrderIntent, int], None]
@@ -37,6 +42,7 @@ class Controls:
         self._books = books
         self._tokens = tokens
         self._venue = venue
+        self.latch = KillFollower(desk, journal, notes, self.cancel_entries)
         self.send_exit: SendExit | None = None  # the loop sets it
 
     @property
@@ -44,15 +50,15 @@ class Controls:
         """What must be typed to come back from a kill."""
         return f"resume {self._venue}"
 
-    def handle(self, request: ControlRequest, now_ms: int) -> ControlResult:
-        """Do what is asked; IpcError when it is refused."""
+    def handle(self, request: ControlRequest, now_ms: int) -> ControlResult | Later:
+        """Do what is asked; IpcError when it is refused. What must be on disk or flat first is answered later."""
         args, who = request.args, request.peer.text
         if request.cmd == "pause":
             return self._pause(args, who, now_ms)
         if request.cmd == "resume":
             return self._resume(args, who, now_ms)
         if request.cmd == "kill":
-            return self._kill(args)
+            return self._kill(args, who, now_ms)
         if request.cmd == "prepare":
             return self._prepare(args)
         if request.cmd == "commit":
@@ -61,18 +67,20 @@ class Controls:
 
     # ------------------------------------------------------------ pause and resume
 
-    def _pause(self, args: ControlArgs, who: str, now_ms: int) -> ControlResult:
+    def _pause(self, args: ControlArgs, who: str, now_ms: int) -> ControlResult | Later:
         pause = Pause(*self._scope(args), args.reason or "")
         if any((item.scope, item.name) == (pause.scope, pause.name) for item in self._desk.pauses):
-            return ControlResult("already", f"{args.scope} is paused already")
+            return ControlResult("already", f"{_words(args.scope)} is paused already")
         self._set_pauses((*self._desk.pauses, pause), now_ms)
         cancelled = self.cancel_entries(now_ms, "paused", pause)
         why = f": {args.reason}" if args.reason else ""
-        text = f"{args.scope} paused by {who}{why}; {cancelled} entry orders cancelled"
+        text = f"{_words(args.scope)} paused by {who}{why}; {cancelled} entry orders cancelled"
         self._notes.say("PAUSED", text, now_ms, args.symbol)
-        return ControlResult("done", f"{args.scope} paused: no new entries; stops and exits go on")
+        return self._once_stored(
+            ControlResult("done", f"{_words(args.scope)} paused: no new entries; stops and exits go on")
+        )
 
-    def _resume(self, args: ControlArgs, who: str, now_ms: int) -> ControlResult:
+    def _resume(self, args: ControlArgs, who: str, now_ms: int) -> ControlResult | Later:
         desk = self._desk
         scope, name = self._scope(args)
         kept = tuple(item for item in desk.pauses if scope != "all" and (item.scope, item.name) != (scope, name))
@@ -85,12 +93,29 @@ class Controls:
             self._books.take(desk.risk.on_operator_resume(now_ms, equity), now_ms)
             self._journal.put(self._books.risk_row(now_ms))
         if not was_paused and not risk_paused:
-            text = f"{args.scope} is not paused"
-            return ControlResult("already", text + ("; a kill is latched: use unkill" if desk.killed else ""))
+            text = f"{_words(args.scope)} is not paused"
+            killed = "; a kill is latched: use perpbot unkill" if desk.killed else ""
+            return ControlResult("already", text + self._still_paused() + killed)
         self._set_pauses(kept, now_ms)
-        self._notes.say("RESUMED", f"{args.scope} resumed by {who}", now_ms, args.symbol)
+        self._notes.say("RESUMED", f"{_words(args.scope)} resumed by {who}", now_ms, args.symbol)
         left = f"; still killed ({desk.killed})" if desk.killed else ""
-        return ControlResult("done", f"{args.scope} resumed{left}")
+        return self._once_stored(ControlResult("done", f"{_words(args.scope)} resumed{self._still_paused()}{left}"))
+
+    def _once_stored(self, result: ControlResult) -> Later:
+        """Answer `result` once it is on disk: what an operator was told must survive a crash."""
+
+        def look(is_last: bool) -> ControlResult | None:
+            if self._journal.is_on_disk():
+                return result
+            trouble = self._journal.trouble
+            return _not_stored(result, trouble) if trouble is not None or is_last else None
+
+        return Later(look)
+
+    def _still_paused(self) -> str:
+        """Say which pauses are left: a coin that is resumed alone stays under a pause of everything."""
+        pauses = "; ".join(pause.text for pause in self._desk.pauses)
+        return f"; still in force: {pauses}" if pauses else ""
 
     def _scope(self, args: ControlArgs) -> tuple[str, str | None]:
         if args.symbol is not None:
@@ -126,22 +151,32 @@ class Controls:
         waiting = tuple(item for item in desk.pending if not covered(item.symbol, item.strategy))
         if waiting != desk.pending:
             desk.pending = waiting
-            self._journal.put(StateRow("pending", [], now_ms))
+            self._journal.put(StateRow("pending", pending_to_json(waiting), now_ms))
         self._books.settle(now_ms)
         return len(working)
 
     def cancel_forbidden(self, now_ms: int) -> None:
         """After a start: cancel entries that a kill or a pause of the downtime, or one cut short by a crash, covers."""
+        self.latch.remember(now_ms)
+        for order in self._desk.entries_working():
+            if order.intent.symbol not in self._desk.symbols:
+                self._desk.executor.cancel(order.intent.cloid, now_ms, "not in trading.symbols any more")
+        self._books.settle(now_ms)
         if self._desk.killed is not None:
             self.cancel_entries(now_ms, "killed")
         for pause in self._desk.pauses:
             self.cancel_entries(now_ms, "paused", pause)
 
-    def _kill(self, args: ControlArgs) -> ControlResult:
-        """The latch is on disk already (the socket thread put it there) and the pass has followed it."""
+    def _kill(self, args: ControlArgs, who: str, now_ms: int) -> ControlResult:
+        """Mostly the latch is on disk already (the socket thread put it there) and the pass has followed it.
+
+        Where its file could not be created, or an unkill in this very pass removed it, this is the kill.
+        """
+        self.latch.make_sure(who, args.reason or "", now_ms)
         if not args.flatten:
             return ControlResult(
-                "killed", f"killed: entries are blocked; stops stay. Come back with: {self.unkill_phrase}"
+                "killed",
+                f"killed: entries are blocked; stops stay. Come back with perpbot unkill, phrase: {self.unkill_phrase}",
             )
         return ControlResult("killed", "killed; confirm to flatten", self._preview("flatten", args))
 
@@ -153,7 +188,7 @@ class Controls:
             return self._prepare_unkill(args)
         preview = self._preview(args.action, args)
         if not preview.positions and not preview.orders:
-            return ControlResult("already", f"nothing to {args.action.replace('_', ' ')}: {preview.text}")
+            return ControlResult("already", _nothing_to(args.action, args.scope))
         return ControlResult("done", preview.text, preview)
 
     def _prepare_unkill(self, args: ControlArgs) -> ControlResult:
@@ -182,18 +217,14 @@ class Controls:
             for order in orders
         )
         closing = ", ".join(f"{p.side} {p.size} {p.symbol}" for p in positions) or "no position"
-        text = f"{action.replace('_', ' ')} {args.scope}: closes {closing}; cancels {len(orders)} entry orders"
+        text = f"{action.replace('_', ' ')} {_words(args.scope)}: closes {closing}; cancels {len(orders)} entry orders"
         if action == "cancel_orders":
-            text = f"cancels {len(orders)} entry orders of {args.scope}; protective stops stay"
+            text = f"cancels {len(orders)} entry orders of {_words(args.scope)}; protective stops stay"
         token = self._tokens.issue(action, args.scope, _fingerprint(positions, orders))
         return Preview(action, args.scope, token, TOKEN_TTL_S, rows, order_rows, text)
 
     def _positions(self, args: ControlArgs) -> tuple[Position, ...]:
-        return tuple(
-            position
-            for position in self._desk.account.positions
-            if args.symbol in (None, position.symbol) and args.strategy in (None, position.strategy)
-        )
+        return _within(args, self._desk.account.positions)
 
     def _orders(self, args: ControlArgs) -> tuple[Order, ...]:
         return tuple(
@@ -225,7 +256,7 @@ class Controls:
                 row["est_slippage_usd"] = float((mark - average) * position.signed_size)
         return row
 
-    def _commit(self, args: ControlArgs, who: str, now_ms: int) -> ControlResult:
+    def _commit(self, args: ControlArgs, who: str, now_ms: int) -> ControlResult | Later:
         assert args.token is not None
         prepared = self._tokens.spend(args.token)
         if prepared.action == "unkill":
@@ -240,8 +271,11 @@ class Controls:
         self._books.settle(now_ms)
         for position in positions:
             self._close(position, prepared.action, now_ms)
-        self._notes.say("OPERATOR", f"{prepared.action} {prepared.scope} by {who}", now_ms, scope.symbol)
-        return self._outcome(prepared.action, scope, len(orders))
+        self._notes.say("OPERATOR", f"{prepared.action} {_words(prepared.scope)} by {who}", now_ms, scope.symbol)
+        if prepared.action == "cancel_orders":
+            done = ControlResult("done", f"{len(orders)} entry orders cancelled; protective stops stay")
+            return self._once_stored(done)
+        return Later(_Flattening(self._desk, self._journal, scope, len(orders)).look)
 
     def _close(self, position: Position, action: str, now_ms: int) -> None:
         assert self.send_exit is not None
@@ -251,16 +285,7 @@ class Controls:
         decision_id = f"{position.strategy}:{position.symbol}:{reason}:{now_ms}"
         self.send_exit(exit_intent(position, reason, now_ms, decision_id), now_ms)
 
-    def _outcome(self, action: str, scope: ControlArgs, cancelled: int) -> ControlResult:
-        if action == "cancel_orders":
-            return ControlResult("done", f"{cancelled} entry orders cancelled; protective stops stay")
-        left = self._positions(scope)
-        if not left:
-            return ControlResult("flat", f"{scope.scope} is flat; {cancelled} entry orders cancelled")
-        text = ", ".join(f"{p.side} {p.size} {p.symbol}" for p in left)
-        return ControlResult("partly_flat", f"closing orders are working, still open: {text}")
-
-    def _unkill(self, killed_text: str, who: str, now_ms: int) -> ControlResult:
+    def _unkill(self, killed_text: str, who: str, now_ms: int) -> Later:
         if self._desk.killed != killed_text:
             raise IpcError("the kill latch has changed since the preview; prepare again", code="changed")
         try:
@@ -270,11 +295,75 @@ class Controls:
         self._desk.killed = None
         self._journal.put(StateRow("kill", None, now_ms))
         self._notes.say("UNKILLED", f"kill lifted by {who}", now_ms)
-        return ControlResult("done", "the kill is lifted; entries are allowed again" + self._what_else())
+        return self._once_stored(
+            ControlResult("done", "the kill is lifted; entries are allowed again" + self._what_else())
+        )
 
     def _what_else(self) -> str:
         pauses = "; ".join(pause.text for pause in self._desk.pauses)
         return f", but {pauses}" if pauses else ""
+
+
+class _Flattening:
+    """Closing orders of a scope under way, until it was seen flat twice: by the books and by the venue's own word."""
+
+    def __init__(self, desk: Desk, journal: Journal, scope: ControlArgs, cancelled: int) -> None:
+        self._desk = desk
+        self._journal = journal
+        self._scope = scope
+        self._cancelled = cancelled
+        self._flat_looks = 0
+
+    def look(self, is_last: bool) -> ControlResult | None:
+        """Return the outcome: flat, or at the last look what is still open."""
+        left = [*_within(self._scope, self._desk.account.positions)]
+        if left or _within(self._scope, self._desk.executor.positions):
+            self._flat_looks = 0
+            return self._open(left) if is_last or not self._is_working(left) else None
+        self._flat_looks += 1
+        if self._flat_looks < 2 and not is_last:
+            return None
+        text = f"{_words(self._scope.scope)} is flat; {self._cancelled} entry orders cancelled"
+        flat = ControlResult("flat", text)
+        if self._journal.is_on_disk():
+            return flat
+        trouble = self._journal.trouble
+        return _not_stored(flat, trouble) if trouble is not None or is_last else None
+
+    def _is_working(self, left: list[Position]) -> bool:
+        return all(self._desk.is_exiting(position.symbol) for position in left)
+
+    def _open(self, left: list[Position]) -> ControlResult:
+        text = ", ".join(f"{p.side} {p.size} {p.symbol}" for p in left)
+        if not left:
+            return ControlResult("unknown", "the books say flat, the account does not: see the log")
+        if self._is_working(left):
+            return ControlResult("partly_flat", f"closing orders are working, still open: {text}")
+        return ControlResult("partly_flat", f"still open, and a closing order was refused (see the log): {text}")
+
+
+def _within(scope: ControlArgs, positions: tuple[Position, ...]) -> tuple[Position, ...]:
+    return tuple(p for p in positions if scope.symbol in (None, p.symbol) and scope.strategy in (None, p.strategy))
+
+
+def _not_stored(result: ControlResult, trouble: str | None) -> ControlResult:
+    """Return the result with the truth about the disk."""
+    why = trouble or "the disk is slow"
+    return msgspec.structs.replace(result, text=f"{result.text}; NOT stored yet, a crash now would forget it: {why}")
+
+
+def _words(scope: str) -> str:
+    """Return a scope in words: `everything`, `BTC`, `strategy mean_reversion`."""
+    kind, _, name = scope.partition(":")
+    return "everything" if kind == "all" else name if kind == "symbol" else f"strategy {name}"
+
+
+def _nothing_to(action: str, scope: str) -> str:
+    """Say that a scope has nothing that `action` would change."""
+    of = "" if scope == "all" else f" for {_words(scope)}"
+    if action == "cancel_orders":
+        return f"nothing to cancel: no entry order is working{of}; protective stops stay"
+    return f"nothing to {action}: no open position and no entry order{of}"
 
 
 def _args_of(scope: str) -> ControlArgs:

@@ -29,6 +29,7 @@ from perp_bot.data.db.emergency import read_emergency
 from perp_bot.data.db.reader import Reader
 from perp_bot.data.db.rows import StateRow
 from perp_bot.data.db.writer import Writer
+from perp_bot.data.identity import claim, refuse_earlier, venue_identity
 from perp_bot.data.market import MarketData
 from perp_bot.decision.exits import exit_intent
 from perp_bot.indicators import compiled
@@ -47,13 +48,14 @@ from perp_bot.trading.auditor import Auditor
 from perp_bot.trading.bookkeeping import Bookkeeper
 from perp_bot.trading.boundary import BoundaryDesk
 from perp_bot.trading.controls import Controls
-from perp_bot.trading.desk import Desk
+from perp_bot.trading.desk import Desk, position_text
 from perp_bot.trading.downtime import Downtime
 from perp_bot.trading.history import SeriesHistory
 from perp_bot.trading.journal import Journal
 from perp_bot.trading.loop import Hooks, TradingLoop
 from perp_bot.trading.notes import Notes
 from perp_bot.trading.queue import EventQueue
+from perp_bot.trading.signal_rows import SignalRecorder
 from perp_bot.trading.snapshot import RunFacts, SnapshotBuilder, Sources
 from perp_bot.version import VERSION
 
@@ -78,6 +80,10 @@ def run(config: Config, *, force: bool) -> int:
     return Daemon(config, force=force).run()
 
 
+class _StoppedEarly(BaseException):
+    """Asked to stop before the loop ran; ends whatever the start-up waits for (a venue that does not answer)."""
+
+
 class Daemon:
     """Owns every thread of the process."""
 
@@ -94,7 +100,10 @@ class Daemon:
         self._signals: SignalService | None = None
         self._alerts: Alerts | None = None
         self._asked_to_stop = threading.Event()
+        self._is_starting = False  # on the main thread, where a signal may end it at once
         self._emergencies: list[dict[str, Any]] = []
+        self._early_alerts: list[tuple[str, str, str | None]] = []  # told before the signal thread ran
+        self._lost: str | None = None  # rows that the store did not take before the end
 
     def run(self) -> int:
         """Start, trade, stop; the run record says how it ended."""
@@ -107,7 +116,9 @@ class Daemon:
             self._catch_signals(stack)
             self._record(None, None)
             try:
-                self._trade(stack)
+                self._start_and_trade(stack)
+            except _StoppedEarly:
+                LOG.info("asked to stop before trading began")
             except PerpBotError as error:
                 LOG.error("%s", error, extra={FILE_ONLY: True})
                 self._record(error.exit_code, str(error))
@@ -118,7 +129,19 @@ class Daemon:
                 raise
             self._record(EXIT_OK, self._stop_signal or "asked to stop")
             LOG.info("stopped", extra={"event": "STOPPED"})
+        if self._lost is not None:
+            self._record(EXIT_FAILURE, self._lost)
+            raise StoreError(self._lost)
         return EXIT_OK
+
+    def _start_and_trade(self, stack: ExitStack) -> None:
+        self._is_starting = True
+        try:
+            if self._asked_to_stop.is_set():
+                raise _StoppedEarly
+            self._trade(stack)
+        finally:
+            self._is_starting = False
 
     # ------------------------------------------------------------ start-up, in order
 
@@ -136,8 +159,13 @@ class Daemon:
         venue = market.connect()
         self._queue.set_stepped(self._clock.stepped)
         with Reader(paths.db) as reader:
+            claimed = claim(reader, venue_identity(market.base_url, venue), self._clock.now_ms())
+            if claimed is not None:
+                journal.put(claimed)
             desk = self._rebuild(strategy, market, reader)
+            refuse_earlier(desk.handled_ms, self._clock.now_ms())
             auditor = Auditor(paths.db, desk.account.start_cash)
+        self._refuse_unwatched(desk)
         self._refuse_when_halted(desk)
         journal.put(StateRow("start_cash", str(desk.account.start_cash), self._clock.now_ms()))
         server = self._serve(stack, desk)
@@ -145,21 +173,22 @@ class Daemon:
         books = Bookkeeper(desk, journal, notes, auditor.note)
         builder = self._builder(desk, market, server, journal, auditor, venue)
         self._publish_with(server, builder)
+        controls = Controls(desk, journal, notes, books, TokenStore(self._boot_id), self._venue_name)
+        controls.cancel_forbidden(self._clock.now_ms())
         Downtime(desk, market.client, books, notes).make_up(self._clock.now_ms(), self._replay_from_ms(venue))
         self._load_history(desk, market, strategy)
         boundary = BoundaryDesk(desk, journal, books, self._stored_candles(stack))
-        controls = Controls(desk, journal, notes, books, TokenStore(self._boot_id), self._venue_name)
+        signals = SignalRecorder(journal, lambda: None if self._signals is None else self._signals.latest())
         loop = self._loop = TradingLoop(
             desk, self._queue, self._clock, journal, notes, books, boundary, controls, market,
             Hooks(
                 publish=lambda: server.publish(builder.build(desk.handled_ms, self._reconnects)),
                 on_clock=self._on_clock,
                 signals_idle=self._signals_idle,
-                audit=lambda: books.take_audit(auditor.gap_usd, self._clock.now_ms()),
+                audit=lambda: self._look_around(books, auditor, signals),
             ),
         )  # fmt: skip
         controls.send_exit = loop.send_exit
-        controls.cancel_forbidden(self._clock.now_ms())
         self._check_needs(desk, strategy)
         auditor.start()
         stack.callback(auditor.stop)
@@ -167,6 +196,7 @@ class Daemon:
         market.start()
         for symbol, hour_ms in desk.funding_due:
             market.request_funding(symbol, hour_ms)
+        self._is_starting = False  # from here on the loop ends itself
         builder.phase = "RUNNING"
         compiled.warm()  # behind: until they are loaded the interpreted kernels give the same bits
         self._tell_started(notes, desk, venue)
@@ -191,6 +221,16 @@ class Daemon:
     def _book_max_age_ms(self) -> int:
         speed = self._clock.speed or 1.0
         return max(BOOK_MAX_AGE_MS, round(BOOK_CADENCE_WALL_S * 1000 * speed))
+
+    def _refuse_unwatched(self, desk: Desk) -> None:
+        """Refuse settings that leave out a coin with an open position: nobody would watch its stop."""
+        for position in desk.account.positions:
+            if position.symbol not in self._config.trading.symbols:
+                where = self._config.source_path or "settings"
+                raise ConfigError(
+                    f"{where}: trading.symbols: {position.symbol} is missing and {position_text(position)} is open: "
+                    "its stop could not be watched; add it, and close it before it is left out"
+                )
 
     def _refuse_when_halted(self, desk: Desk) -> None:
         """Stay out when too many weeks in a row lost, unless forced; an open position is protected all the same."""
@@ -324,6 +364,8 @@ class Daemon:
     def _alert(self, kind: str, text: str, symbol: str | None) -> None:
         if self._alerts is not None:
             self._alerts.send(kind, text, symbol)
+        else:
+            self._early_alerts.append((kind, text, symbol))
 
     def _tell_started(self, notes: Notes, desk: Desk, venue: VenueStatus) -> None:
         held = ", ".join(f"{p.side} {p.size} {p.symbol}" for p in desk.account.positions) or "flat"
@@ -340,6 +382,11 @@ class Daemon:
     def _on_clock(self, venue_ms: int) -> None:
         if self._signals is not None:
             self._signals.on_clock(venue_ms)
+
+    def _look_around(self, books: Bookkeeper, auditor: Auditor, signals: SignalRecorder) -> None:
+        """Take what other threads have found, a few times a second."""
+        books.take_audit(auditor.gap_usd, self._clock.now_ms())
+        signals.look()
 
     def _signals_idle(self) -> bool:
         return self._signals is None or self._signals.is_idle()
@@ -360,6 +407,9 @@ class Daemon:
 
         def on_signal(number: int, frame: FrameType | None) -> None:
             self.stop(signal.Signals(number).name)
+            if self._is_starting:
+                self._is_starting = False
+                raise _StoppedEarly
 
         for number in (signal.SIGTERM, signal.SIGINT):
             stack.callback(signal.signal, number, signal.signal(number, on_signal))
@@ -376,6 +426,7 @@ class Daemon:
             writer.stop(2.0)
         except StoreError as error:
             LOG.critical("%s", error)
+            self._lost = str(error)
 
     def _record(self, exit_code: int | None, reason: str | None) -> None:
         ended = None if exit_code is None else wall_ms()

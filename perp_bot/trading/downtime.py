@@ -47,11 +47,20 @@ class Downtime:
                 self._notes.say("RECONCILE", text, now_ms, position.symbol, level=logging.ERROR)
                 continue
             minutes = [row for row in rows if row.open_ms >= since_ms and row.close_ms <= until_ms]
+            self._tell_unknown(position.symbol, minutes, since_ms, now_ms)
             fired = stop_inputs(position, minutes)
             held_until_ms = until_ms if fired is None else fired[1].venue_ms
             self._owe_missed_hours(position, minutes, since_ms, held_until_ms)
             if fired is not None:
                 self._fire_stop(position, *fired, now_ms)
+
+    def _tell_unknown(self, symbol: str, minutes: list[Candle], since_ms: int, now_ms: int) -> None:
+        """Say which part of the downtime the venue no longer has (it keeps 5,000 minutes)."""
+        known_ms = minutes[0].open_ms if minutes else now_ms
+        if known_ms - since_ms < 2 * MINUTE_MS:
+            return
+        text = f"{symbol}: the venue has no minutes from {iso(since_ms)} to {iso(known_ms)}: its stop is not checked there"
+        self._notes.say("RECONCILE", text, now_ms, symbol, level=logging.WARNING)
 
     def _owe_missed_hours(self, position: Position, minutes: list[Candle], since_ms: int, until_ms: int) -> None:
         symbol, known = position.symbol, self._desk.funding_due
@@ -71,6 +80,9 @@ class Downtime:
     def _fire_stop(self, position: Position, book: Book, context: AssetContext, now_ms: int) -> None:
         text = f"{position.symbol}: its stop was passed at {iso(context.venue_ms)} while the daemon was down"
         self._notes.say("RECONCILE", text, now_ms, position.symbol, level=logging.WARNING)
+        entry = self._desk.live_entry(position.symbol)
+        if entry is not None:  # the book made up below is there for the stop alone
+            self._desk.executor.cancel(entry.intent.cloid, now_ms, "the position's stop was passed")
         self._desk.executor.on_book(book)
         self._desk.executor.on_context([context])
         self._books.settle(now_ms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 
 from perp_bot.core.types import Candle
 
@@ -56,7 +57,12 @@ class SeriesHistory:
 
     def until(self, close_ms: int) -> tuple[Candle, ...]:
         """Return the candles that closed at or before `close_ms`, oldest first."""
-        return tuple(candle for candle in self._candles if candle.close_ms <= close_ms)
+        later = 0
+        for candle in reversed(self._candles):  # hardly ever more than the newest is later
+            if candle.close_ms <= close_ms:
+                break
+            later += 1
+        return tuple(islice(self._candles, len(self._candles) - later))
 
     def columns(self, close_ms: int, bars: int) -> tuple[list[float], list[float], list[float]]:
         """Return high, low, close of the newest `bars` candles closed by `close_ms`, oldest first."""

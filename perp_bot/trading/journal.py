@@ -8,6 +8,7 @@ database until it lands.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -117,17 +118,22 @@ class Journal:
         if not self._has_emergency:
             return
         health = self._writer.health()
-        if health.ok and health.pending == 0:
-            self._has_emergency = False
-            self._writer.emergency_clear()
-
-    def flush(self, timeout_s: float) -> bool:
-        """Wait until everything queued is on disk; False when it is not by then."""
+        if not health.ok or health.pending > 0:
+            return
         try:
-            self._writer.flush(timeout_s)
-        except StoreError:
-            return False
-        return True
+            self._writer.emergency_clear()
+        except StoreError as error:
+            LOG.error("the emergency journal cannot be cleared; its exits are looked at again at a start: %s", error)
+        self._has_emergency = False
+
+    def is_on_disk(self) -> bool:
+        """Return whether everything queued is on disk; never waits, but asks the writer to hurry."""
+        health = self._writer.health()
+        if health.ok and health.pending > 0:
+            with suppress(StoreError):
+                self._writer.flush(0.0)
+            health = self._writer.health()
+        return health.ok and health.pending == 0
 
     @property
     def trouble(self) -> str | None:

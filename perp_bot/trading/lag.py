@@ -13,6 +13,9 @@ class LagMeter:
     def __init__(self) -> None:
         self._lags_ms: deque[float] = deque(maxlen=_WINDOW)
 
+    def __len__(self) -> int:
+        return len(self._lags_ms)
+
     def add(self, lag_ms: float) -> None:
         """Note one pass."""
         self._lags_ms.append(lag_ms)

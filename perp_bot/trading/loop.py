@@ -14,22 +14,24 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from perp_bot.core.clock import VenueClock, monotonic_s
-from perp_bot.core.errors import IpcError, StoreError
+from perp_bot.core.errors import IpcError, PerpBotError
 from perp_bot.core.events import BoundaryClosed, FeedOverflow, FundingSettled, MarketEvent, StreamStatus
+from perp_bot.core.timeframes import MINUTE_MS
 from perp_bot.core.types import Instrument, OrderIntent
 from perp_bot.data.db.rows import StateRow
 from perp_bot.data.market import FeedHealth
-from perp_bot.decision.exits import due_timeouts, next_timeout_ms
+from perp_bot.decision.exits import due_timeouts, next_timeout_ms, timeout_at_ms
 from perp_bot.execution import orders
 from perp_bot.ipc.control import ControlRequest
 from perp_bot.ipc.protocol import ControlResult
 from perp_bot.ops.crash_points import crash_point
-from perp_bot.risk import kill_switch
-from perp_bot.risk.limits import losing_weeks
+from perp_bot.trading.answers import Later, OwedAnswers
 from perp_bot.trading.bookkeeping import Bookkeeper
 from perp_bot.trading.boundary import BoundaryDesk
 from perp_bot.trading.controls import Controls
+from perp_bot.trading.delisting import Delistings
 from perp_bot.trading.desk import Desk
+from perp_bot.trading.halts import Halts
 from perp_bot.trading.journal import Journal
 from perp_bot.trading.notes import Notes
 from perp_bot.trading.queue import Batch, EventQueue
@@ -40,7 +42,6 @@ LOG = logging.getLogger(__name__)
 TICK_S = 0.25  # the loop's own pulse: liveness, latch, health, state at least once a second
 SETTLE_POLL_S = 0.002  # while somebody waits for the loop to settle
 MARKET_READY_S = 5.0  # a boundary waits that long for the first marks and books after a start
-FLUSH_AT_MOST_S = 0.05  # an observer's wait_until must not hold up the loop while the disk is slow
 STATE_EVERY_S = 1.0
 STATE_AT_MOST_EVERY_S = 0.05
 
@@ -98,8 +99,11 @@ class TradingLoop:
         self._controls = controls
         self._market = market
         self._hooks = hooks
+        self._delistings = Delistings(desk, notes)
+        self._halts = Halts(desk, journal, notes, books, controls.cancel_entries)
         self._stopping = threading.Event()
         self._waiters: list[tuple[ControlRequest, int]] = []
+        self._owed = OwedAnswers()
         self._held: list[BoundaryClosed] = []  # closes that arrived before the first marks and books
         self._started_s = monotonic_s()
         self._frame_ms: int | None = None  # newest clock frame handled (at step)
@@ -109,7 +113,7 @@ class TradingLoop:
         self._stored_risk = desk.risk
         self._stored_risk_s = 0.0
         self._stored_handled_ms = 0
-        self._halted_weeks = False
+        self._sent_by_timer: set[str] = set()  # cloids
         self.reconnects = 0
 
     def stop(self) -> None:
@@ -124,11 +128,12 @@ class TradingLoop:
             if batch.first_put_s is not None:
                 self._desk.lag.add((monotonic_s() - batch.first_put_s) * 1000.0)
             self.handle(batch)
+        self._owed.settle()
         for request, _ in self._waiters:
             request.respond(IpcError("the daemon is stopping", code="refused"))
 
     def _wait_s(self) -> float:
-        if self._waiters:
+        if self._owed or self._reached():
             return SETTLE_POLL_S
         wait_s = STATE_AT_MOST_EVERY_S if self._is_unpublished else TICK_S
         due_ms = self._next_timer_ms()
@@ -159,17 +164,16 @@ class TradingLoop:
         """Handle one batch."""
         desk = self._desk
         now_ms = batch.frame.venue_ms if batch.frame is not None else self._clock.now_ms()
-        changed = self._look_at_latch(now_ms)
+        changed = self._controls.latch.look(now_ms)
         for request in batch.controls:
             changed |= self._control(request, now_ms)
         changed |= self._books.settle(now_ms) > 0
         changed |= self._market_input(batch, now_ms)
-        self._funding_hours(now_ms)
-        for event in batch.events:
+        for event in sorted(batch.events, key=_overflow_first):
             changed |= self._event(event, now_ms)
         changed |= self._release_held(now_ms)
         changed |= self._timers(now_ms)
-        self._equity(now_ms)
+        self._halts.look_at_equity(now_ms)
         self._books.check(now_ms)
         if batch.frame is not None:
             self._frame_ms = batch.frame.venue_ms
@@ -179,38 +183,7 @@ class TradingLoop:
         self._look_at_health(now_ms)
         self._publish(changed)
         self._answer_waiters()
-
-    def _look_at_latch(self, now_ms: int) -> bool:
-        """Follow the latch file, whoever put it there: a kill cancels entry orders, protective ones stay.
-
-        A latch file that vanished is put back: only unkill, with its phrase, lifts a kill.
-        """
-        desk = self._desk
-        is_latched = kill_switch.is_latched(desk.kill_latch)
-        if desk.killed is not None:
-            if not is_latched:
-                self._latch_again(now_ms)
-            return False
-        if not is_latched:
-            return False
-        latch = kill_switch.read(desk.kill_latch)
-        desk.killed = "killed (the latch could not be read)" if latch is None else latch.text
-        self._journal.put(StateRow("kill", desk.killed, now_ms))
-        cancelled = self._controls.cancel_entries(now_ms, "killed")
-        text = f"{desk.killed}; {cancelled} entry orders cancelled, protective orders stay"
-        self._notes.say("KILLED", text, now_ms, level=logging.WARNING)
-        return True
-
-    def _latch_again(self, now_ms: int) -> None:
-        try:
-            kill_switch.latch(
-                self._desk.kill_latch, who="the daemon", reason=f"put back: {self._desk.killed}", venue_ms=now_ms
-            )
-        except StoreError as error:
-            LOG.error("the kill still holds in memory and in the database, but its file: %s", error)
-            return
-        text = "the latch file was removed by hand and is back: only `perpbot unkill` lifts a kill"
-        self._notes.say("KILLED", text, now_ms, level=logging.WARNING)
+        self._owed.look()
 
     def _control(self, request: ControlRequest, now_ms: int) -> bool:
         if request.is_expired(monotonic_s()):
@@ -219,19 +192,39 @@ class TradingLoop:
             self._waiters.append((request, request.args.venue_ms or 0))
             return False
         try:
-            request.respond(self._controls.handle(request, now_ms))
-        except IpcError as error:
-            request.respond(error)
+            answer = self._controls.handle(request, now_ms)
+        except PerpBotError as error:  # whatever an operator asks for, the loop goes on
+            request.respond(error if isinstance(error, IpcError) else IpcError(str(error)))
+            return True
+        if isinstance(answer, Later):
+            self._owed.owe(request, answer)
+        else:
+            request.respond(answer)
         return True
 
     def _market_input(self, batch: Batch, now_ms: int) -> bool:
-        """Give trades, books and marks to the executor and keep the newest; stops fire here."""
+        """Give the market to the executor, hour by hour: who held what at an hour decides who pays its funding."""
+        count = 0
+        while (hour_ms := self._desk.next_hour_ms) is not None and hour_ms < now_ms:
+            before, batch = batch.split(hour_ms)
+            count += self._take_market(before, hour_ms)
+            self._funding_hours(hour_ms)
+            if self._desk.next_hour_ms == hour_ms:
+                break  # no oracle price yet: the hour waits for one
+        count += self._take_market(batch, now_ms)
+        self._funding_hours(now_ms)
+        return count > 0
+
+    def _take_market(self, batch: Batch, now_ms: int) -> int:
+        """Give trades, books and marks to the executor and keep the newest; stops fire here. Return what was booked."""
         desk = self._desk
         if not (batch.trades or batch.books or batch.contexts):
-            return False
+            return 0
         executor = desk.executor
         if batch.trades:
             executor.on_trades(batch.trades)
+        for book in batch.first_books.values():
+            executor.on_book(book)
         for book in batch.books.values():
             desk.market.take_book(book)
             executor.on_book(book)
@@ -239,7 +232,7 @@ class TradingLoop:
             executor.on_context(contexts)
             desk.market.take_context(contexts[-1])
         executor.on_time(now_ms)
-        return self._books.settle(now_ms) > 0
+        return self._books.settle(now_ms)
 
     def _funding_hours(self, now_ms: int) -> None:
         for symbol, hour_ms in self._books.note_hours(now_ms):
@@ -249,10 +242,8 @@ class TradingLoop:
 
     def _event(self, event: MarketEvent, now_ms: int) -> bool:
         if isinstance(event, BoundaryClosed):
-            if not self._is_market_ready():
-                self._held.append(event)
-                return False
-            return self._close(event, now_ms)
+            self._held.append(event)
+            return self._release_held(now_ms)
         if isinstance(event, FundingSettled):
             self._books.pay(event.funding, now_ms)
             return True
@@ -260,13 +251,11 @@ class TradingLoop:
             return self._stream(event, now_ms)
         assert isinstance(event, FeedOverflow)
         self._desk.overflow = f"the queue of {event.what} overflowed: paper fills may be missing until the next close"
-        self._notes.say("DEGRADED", self._desk.overflow, now_ms, level=logging.ERROR)
+        self._halts.look_at_degraded(now_ms)
         return True
 
     def _close(self, event: BoundaryClosed, now_ms: int) -> bool:
-        # As they are now: the reads that this close was confirmed by came after the last look.
-        self._desk.store_trouble = self._journal.trouble
-        self._desk.venue_trouble = self._venue_trouble()
+        self._look_at_trouble(now_ms)  # as it is now: the reads that confirmed this close came after the last look
         return self._boundary.close(event, now_ms)
 
     def _is_market_ready(self) -> bool:
@@ -276,12 +265,8 @@ class TradingLoop:
         if self._clock.stepped and self._frame_ms is None:
             return False
         desk = self._desk
-        listed = [symbol for symbol in desk.symbols if not self._is_delisted(symbol)]
+        listed = [symbol for symbol in desk.symbols if not self._delistings.is_delisted(symbol)]
         return all(desk.market.context(symbol) and desk.market.book(symbol) for symbol in listed)
-
-    def _is_delisted(self, symbol: str) -> bool:
-        instrument = self._desk.instruments().get(symbol)
-        return instrument is None or instrument.is_delisted
 
     def _release_held(self, now_ms: int) -> bool:
         if not self._held or not self._is_market_ready():
@@ -306,31 +291,38 @@ class TradingLoop:
         desk = self._desk
         desk.executor.on_time(now_ms)
         count = self._books.settle(now_ms)
-        exiting = [symbol for symbol in desk.symbols if desk.is_exiting(symbol)]
-        for intent in due_timeouts(desk.account.positions, desk.config, now_ms, exiting):
+        for intent in (*self._due_timeouts(now_ms), *self._delistings.due(now_ms)):
+            if intent.cloid in self._sent_by_timer:
+                continue  # it ended without closing the position: not journalled again at every pass
+            self._sent_by_timer.add(intent.cloid)
             self.send_exit(intent, now_ms)
             count += 1
-        return count > 0
+        return count + self._books.settle(now_ms) > 0
+
+    def _due_timeouts(self, now_ms: int) -> list[OrderIntent]:
+        """Return the closing orders of positions that are too old; one that closed nothing is followed in a minute."""
+        config = self._desk.config
+        due: list[OrderIntent] = []
+        for position in self._desk.account.positions:
+            if not self._desk.is_exiting(position.symbol):
+                attempt = max(0, now_ms - timeout_at_ms(position, config)) // MINUTE_MS
+                due += due_timeouts((position,), config, now_ms, attempt=attempt)
+        return due
 
     def send_exit(self, intent: OrderIntent, now_ms: int) -> None:
-        """Journal a closing order and hand it over; it goes out even when the store fails."""
+        """Journal a closing order and hand it over; it goes out even when the store fails.
+
+        An entry order of the coin goes first: it could fill behind the exit.
+        """
+        entry = self._desk.live_entry(intent.symbol)
+        if entry is not None:
+            self._desk.executor.cancel(entry.intent.cloid, now_ms, f"closing: {intent.reason}")
+            self._books.settle(now_ms)
         self._journal.commit_order(orders.new_order(intent))
         crash_point("send.before")
         self._desk.executor.submit(intent, now_ms)
         crash_point("send.after")
         self._books.settle(now_ms)
-
-    def _equity(self, now_ms: int) -> None:
-        desk = self._desk
-        equity = desk.equity_usd()
-        if equity is not None and desk.market.marks():
-            self._books.take(desk.risk.on_equity(equity, now_ms, desk.config.risk), now_ms)
-        weeks = losing_weeks(desk.week_nets, now_ms)
-        halted = weeks >= desk.config.risk.losing_weeks and not desk.force
-        if halted and not self._halted_weeks:
-            text = f"{weeks} calendar weeks in a row lost money (limit {desk.config.risk.losing_weeks}): entries halted"
-            self._notes.say("HALTED", text, now_ms, level=logging.WARNING)
-        self._halted_weeks = halted
 
     def _remember(self, now_ms: int, *, is_frame: bool) -> None:
         """Store risk state and progress: at every step, else about once a second."""
@@ -353,20 +345,19 @@ class TradingLoop:
         if monotonic_s() - self._health_s < TICK_S:
             return
         self._health_s = monotonic_s()
-        desk = self._desk
-        before = (desk.venue_trouble, desk.store_trouble)
-        desk.store_trouble = self._journal.trouble
-        desk.venue_trouble = self._venue_trouble()
+        self._look_at_trouble(now_ms)
+        self._delistings.look(now_ms)
         self._hooks.audit()
         self._journal.look_after_emergency()
-        for was, now in zip(before, (desk.venue_trouble, desk.store_trouble), strict=True):
-            if (was is None) != (now is None):
-                kind, text = ("DEGRADED", f"entries stop: {now}") if now is not None else ("RECOVERED", f"over: {was}")
-                self._notes.say(kind, text, now_ms, level=logging.WARNING if now else logging.INFO)
+
+    def _look_at_trouble(self, now_ms: int) -> None:
+        self._desk.store_trouble = self._journal.trouble
+        self._desk.venue_trouble = self._venue_trouble()
+        self._halts.look_at_degraded(now_ms)
 
     def _venue_trouble(self) -> str | None:
         marks = self._desk.market
-        listed = [symbol for symbol in self._desk.symbols if not self._is_delisted(symbol)]
+        listed = [symbol for symbol in self._desk.symbols if not self._delistings.is_delisted(symbol)]
         return venue_trouble(
             self._market.health(),
             {symbol: marks.mark_age_s(symbol) for symbol in listed},
@@ -377,7 +368,7 @@ class TradingLoop:
     def _publish(self, changed: bool) -> None:
         self._is_unpublished |= changed
         since_s = monotonic_s() - self._published_s
-        if since_s >= STATE_EVERY_S or (self._is_unpublished and since_s >= STATE_AT_MOST_EVERY_S) or self._waiters:
+        if since_s >= STATE_EVERY_S or (self._is_unpublished and since_s >= STATE_AT_MOST_EVERY_S):
             self._published_s = monotonic_s()
             self._is_unpublished = False
             self._hooks.publish()
@@ -388,20 +379,27 @@ class TradingLoop:
             return
         now_s = monotonic_s()
         self._waiters = [item for item in self._waiters if not item[0].is_expired(now_s)]
-        reached_ms = self._frame_ms if self._clock.stepped else self._desk.handled_ms
-        if reached_ms is None or self._held:
-            return
-        done = [item for item in self._waiters if item[1] <= reached_ms]
-        if not done or not self._is_settled():
+        done = self._reached()
+        if not done or self._held or not self._is_settled():
             return
         # While writing fails the rows wait in memory: who asks is answered all the same.
-        if self._journal.trouble is None and not self._journal.flush(FLUSH_AT_MOST_S):
+        if self._journal.trouble is None and not self._journal.is_on_disk():
             return
         self._hooks.publish()
         for request, venue_ms in done:
             request.respond(ControlResult("done", f"handled {venue_ms}"))
         self._waiters = [item for item in self._waiters if item not in done]
 
+    def _reached(self) -> list[tuple[ControlRequest, int]]:
+        """Return the waiters whose time the loop has handled."""
+        reached_ms = self._frame_ms if self._clock.stepped else self._desk.handled_ms
+        return [] if reached_ms is None else [item for item in self._waiters if item[1] <= reached_ms]
+
     def _is_settled(self) -> bool:
         # The market side first: what it still owes would arrive in the queue, which is looked at after it.
         return self._market.is_settled() and self._hooks.signals_idle() and self._queue.is_empty
+
+
+def _overflow_first(event: MarketEvent) -> bool:
+    """Sort key: what was lost is known before anything is decided; else the order of arrival."""
+    return not isinstance(event, FeedOverflow)

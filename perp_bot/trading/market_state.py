@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from decimal import Decimal
 
 from perp_bot.core.clock import monotonic_s
@@ -14,10 +16,14 @@ class MarketState:
     def __init__(self) -> None:
         self._contexts: dict[str, tuple[AssetContext, float]] = {}
         self._books: dict[str, tuple[Book, float]] = {}
+        self._marks: dict[str, Decimal] = {}
 
     def take_context(self, context: AssetContext) -> None:
-        """Keep a context as the newest of its coin."""
+        """Keep a context as the newest of its coin; one whose mark is no price is passed over, and the age tells."""
+        if not (math.isfinite(context.mark_px) and context.mark_px > 0):
+            return
         self._contexts[context.symbol] = (context, monotonic_s())
+        self._marks[context.symbol] = Decimal(repr(context.mark_px))
 
     def take_book(self, book: Book) -> None:
         """Keep a book as the newest of its coin."""
@@ -43,6 +49,6 @@ class MarketState:
         found = self._books.get(symbol)
         return None if found is None else monotonic_s() - found[1]
 
-    def marks(self) -> dict[str, Decimal]:
-        """Return the newest mark of every coin that has one."""
-        return {symbol: Decimal(repr(context.mark_px)) for symbol, (context, _) in self._contexts.items()}
+    def marks(self) -> Mapping[str, Decimal]:
+        """Return the newest mark of every coin that has one: the loop's own table, not a copy."""
+        return self._marks

@@ -40,8 +40,21 @@ class Notes:
         detail: dict[str, Any] | None = None,
     ) -> None:
         """Tell one thing: a stable `kind` in capitals and a sentence."""
+        self._journal.put(self.tell(kind, text, venue_ms, symbol, level=level, detail=detail))
+
+    def tell(
+        self,
+        kind: str,
+        text: str,
+        venue_ms: int,
+        symbol: str | None = None,
+        *,
+        level: int = logging.INFO,
+        detail: dict[str, Any] | None = None,
+    ) -> EventRow:
+        """Tell one thing to everyone but the store; return its row, to be written with the rows it is about."""
         LOG.log(level, "%s %s", kind, text, extra={"event": kind, "symbol": symbol, "venue_ms": venue_ms})
-        self._journal.put(EventRow(venue_ms, wall_ms(), kind, symbol, text, detail))
         self._push(EventNote(venue_ms, kind, symbol, text))
         if kind in ALERTED:
             self._alert(kind, text, symbol)
+        return EventRow(venue_ms, wall_ms(), kind, symbol, text, detail)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from perp_bot.core.clock import monotonic_s
 from perp_bot.core.events import ClockFrame, FeedOverflow, MarketEvent
@@ -49,11 +49,33 @@ class Batch:
 
     contexts: dict[str, tuple[AssetContext, ...]] = field(default_factory=dict)
     books: dict[str, Book] = field(default_factory=dict)
+    first_books: dict[str, Book] = field(default_factory=dict)  # the oldest since the last read, where it is another
     trades: list[PublicTrade] = field(default_factory=list)
     events: list[MarketEvent] = field(default_factory=list)
     controls: list[ControlRequest] = field(default_factory=list)
     frame: ClockFrame | None = None
     first_put_s: float | None = None  # monotonic time of the oldest item, for the loop's lag
+
+    def split(self, at_ms: int) -> tuple[Batch, Batch]:
+        """Return the market data up to `at_ms` (by its own time) and everything else."""
+        early, late = Batch(), replace(self, contexts={}, books={}, first_books={}, trades=[])
+        for symbol, contexts in self.contexts.items():
+            for part, is_early in ((early, True), (late, False)):
+                kept = tuple(context for context in contexts if (context.venue_ms <= at_ms) is is_early)
+                if kept:
+                    part.contexts[symbol] = kept
+        for symbol, book in self.books.items():
+            (early if book.venue_ms <= at_ms else late).books[symbol] = book
+        for symbol, book in self.first_books.items():
+            if book.venue_ms > at_ms:
+                late.first_books[symbol] = book
+            elif symbol in early.books:
+                early.first_books[symbol] = book
+            else:
+                early.books[symbol] = book
+        for trade in self.trades:
+            (early if trade.venue_ms <= at_ms else late).trades.append(trade)
+        return early, late
 
     @property
     def is_empty(self) -> bool:
@@ -67,6 +89,7 @@ class _Open:
 
     slots: dict[str, _ContextSlot] = field(default_factory=dict)
     books: dict[str, Book] = field(default_factory=dict)
+    first_books: dict[str, Book] = field(default_factory=dict)
     trades: list[PublicTrade] = field(default_factory=list)
     events: list[MarketEvent] = field(default_factory=list)
     first_put_s: float | None = None
@@ -77,7 +100,7 @@ class _Open:
 
     def close(self, frame: ClockFrame | None) -> Batch:
         contexts = {symbol: slot.in_order() for symbol, slot in self.slots.items()}
-        return Batch(contexts, self.books, self.trades, self.events, [], frame, self.first_put_s)
+        return Batch(contexts, self.books, self.first_books, self.trades, self.events, [], frame, self.first_put_s)
 
 
 class EventQueue:
@@ -115,8 +138,11 @@ class EventQueue:
             self._touched()
 
     def put_book(self, book: Book) -> None:
-        """Put a book in its latest-value slot."""
+        """Put a book in its latest-value slot, keeping the first since the last read: a spike is priced from it."""
         with self._ready:
+            previous = self._open.books.get(book.symbol)
+            if previous is not None:
+                self._open.first_books.setdefault(book.symbol, previous)
             self._open.books[book.symbol] = book
             self._touched()
 

@@ -15,9 +15,11 @@ from perp_bot.config.model import Config
 from perp_bot.core.errors import StoreError
 from perp_bot.core.rounding import to_decimal
 from perp_bot.core.types import (
+    Fill,
     FundingPayment,
     Instrument,
     Order,
+    Position,
 )
 from perp_bot.data.db.reader import Reader
 from perp_bot.decision.delay import pending_from_json
@@ -52,21 +54,23 @@ def rebuild(
         StoreError: when stored state cannot be read or contradicts itself; nothing is guessed.
     """
     rule = stop_rule_of(config, instruments)
-    stored_orders = reader.orders(_ALL)
+    stored_orders, fills = reader.orders(_ALL), reader.fills(SOURCE)
     account = Account.rebuild(
         SOURCE,
         start_cash(config, reader),
-        reader.fills(SOURCE),
+        fills,
         _payments(reader),
         intents={order.intent.cloid: order.intent for order in stored_orders},
         stop_rule=rule,
     )
-    for stored in reader.positions(SOURCE):
+    stored_positions = reader.positions(SOURCE)
+    _check_positions(account.positions, stored_positions)
+    for stored in stored_positions:
         # A stop does not move because the settings changed while the daemon was down.
-        if account.position(stored.symbol) is not None and stored.stop_px is not None:
+        if stored.stop_px is not None:
             account.set_stop(stored.symbol, stored.stop_px)
     executor = PaperExecutor(config, SOURCE, _Instruments(instruments), rule, book_max_age_ms)
-    executor.restore(_live(stored_orders, reader), account.positions)
+    executor.restore(_live(stored_orders, fills), account.positions)
     desk = Desk(config, strategy, instruments, kill_latch_path, account, executor, _risk(reader))
     desk.force = force
     desk.book_max_age_ms = book_max_age_ms
@@ -91,6 +95,27 @@ def rebuild(
         desk.last_decisions[record.symbol] = record
     desk.totals = _totals(reader)
     return desk
+
+
+def _check_positions(rebuilt: Iterable[Position], stored: Iterable[Position]) -> None:
+    """Compare what the fills add up to with the stored positions: one transaction wrote both.
+
+    Raises:
+        StoreError: when they differ.
+    """
+    by_fills = {p.symbol: (p.signed_size, p.entry_px) for p in rebuilt}
+    by_rows = {p.symbol: (p.signed_size, p.entry_px) for p in stored}
+    for symbol in sorted(by_fills.keys() | by_rows.keys()):
+        one, other = by_fills.get(symbol), by_rows.get(symbol)
+        if one != other:
+            raise StoreError(
+                f"the stored fills of {symbol} add up to {_held(one)}, the stored position is {_held(other)}: "
+                "rows were changed or lost; restore a backup of the database"
+            )
+
+
+def _held(found: tuple[Decimal, Decimal] | None) -> str:
+    return "flat" if found is None else f"{found[0]} @ {found[1]:.8g}"
 
 
 def start_cash(config: Config, reader: Reader) -> Decimal:
@@ -119,9 +144,8 @@ def _payments(reader: Reader) -> list[FundingPayment]:
     return [payment for payment in reader.funding_payments(SOURCE) if payment.usd is not None]
 
 
-def _live(stored: Iterable[Order], reader: Reader) -> list[Order]:
+def _live(stored: Iterable[Order], fills: list[Fill]) -> list[Order]:
     """Return orders that can still fill, oldest first, brought up to their stored fills."""
-    fills = reader.fills(SOURCE)
     live = [orders.settled(order, fills) for order in stored if order.intent.source == SOURCE and order.is_live]
     return sorted((o for o in live if o.is_live), key=lambda o: (o.intent.created_ms, o.intent.cloid))
 

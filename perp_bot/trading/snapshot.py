@@ -25,6 +25,7 @@ from perp_bot.ipc.state import (
 from perp_bot.risk import limits
 from perp_bot.signals.snapshot import FastSnapshot
 from perp_bot.trading.desk import SOURCE, Desk
+from perp_bot.trading.halts import PAUSING
 from perp_bot.version import VERSION
 
 
@@ -69,7 +70,8 @@ class SnapshotBuilder:
         self._seq += 1
         desk, facts = self._desk, self._facts
         health = self._sources.health()
-        status, reasons = self._status(now_ms)
+        uses = limits.limits(desk.config, desk.risk_view(now_ms))
+        status, reasons = self._status(uses)
         return StateSnapshot(
             protocol=PROTOCOL_VERSION,
             boot_id=facts.boot_id,
@@ -96,17 +98,15 @@ class SnapshotBuilder:
             orders=tuple(_order(order) for order in desk.live_orders),
             signals=tuple(self._signal(symbol) for symbol in desk.symbols),
             fast_signals=self._fast(),
-            limits=tuple(_limit(use) for use in limits.limits(desk.config, desk.risk_view(now_ms))),
+            limits=tuple(_limit(use) for use in uses),
             viewers=self._sources.viewers(),
             api_latency_ms=self._api_latency_ms(),
         )
 
-    def _status(self, now_ms: int) -> tuple[str, tuple[str, ...]]:
+    def _status(self, uses: tuple[limits.LimitUse, ...]) -> tuple[str, tuple[str, ...]]:
         desk = self._desk
         paused = [pause.text for pause in desk.pauses]
-        uses = limits.limits(desk.config, desk.risk_view(now_ms))
-        halts = ("session_drawdown", "max_drawdown", "losing_weeks", "daily_loss")
-        paused += [use.text for use in uses if use.breached and use.name in halts]
+        paused += [use.text for use in uses if use.breached and use.name in PAUSING]
         degraded = [reason.text for reason in desk.degraded()]
         reasons = tuple(([desk.killed] if desk.killed else []) + paused + degraded)
         if self.phase != "RUNNING":
@@ -148,6 +148,7 @@ class SnapshotBuilder:
             stream_reconnects=reconnects,
             loop_lag_ms_p50=desk.lag.percentile(0.50),
             loop_lag_ms_p95=desk.lag.percentile(0.95),
+            loop_lag_passes=len(desk.lag),
         )
 
     def _price(self, symbol: str) -> PriceState:

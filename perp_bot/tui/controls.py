@@ -56,15 +56,21 @@ class _Waiting:
     lost_text: str
 
 
-def same_effect(one: Preview, other: Preview) -> bool:
-    """Return whether two previews would do the same: positions by side and size, and the same orders."""
+def same_effect(shown: Preview, fresh: Preview) -> bool:
+    """Return whether `fresh` does what was shown: the same positions by side and size, and no order beyond those shown.
 
-    def essence(preview: Preview) -> tuple[Any, ...]:
-        positions = sorted((str(p.get("symbol")), str(p.get("side")), str(p.get("size"))) for p in preview.positions)
-        orders = sorted(str(order.get("cloid")) for order in preview.orders)
-        return preview.action, preview.scope, positions, orders
+    Fewer orders are no surprise: a kill cancels the entry orders that the flatten would have cancelled.
+    """
 
-    return essence(one) == essence(other)
+    def positions(preview: Preview) -> list[tuple[str, str, str]]:
+        return sorted((str(p.get("symbol")), str(p.get("side")), str(p.get("size"))) for p in preview.positions)
+
+    def orders(preview: Preview) -> set[str]:
+        return {str(order.get("cloid")) for order in preview.orders}
+
+    if (shown.action, shown.scope) != (fresh.action, fresh.scope):
+        return False
+    return positions(shown) == positions(fresh) and orders(fresh) <= orders(shown)
 
 
 class ControlDesk:

@@ -31,7 +31,7 @@ class Thresholds:
 
 
 FRAME = Thresholds(2.0, 5.0)  # frames come at 1 Hz
-LOOP = Thresholds(2.0, 10.0)  # the loop ticks every 0.5 s
+LOOP = Thresholds(3.0, 10.0)  # the loop ticks every 0.5 s and publishes at 1 Hz, we hear of it at 1 Hz
 STREAM = Thresholds(5.0, 15.0)
 MARK = Thresholds(5.0, 15.0)
 BOOK = Thresholds(5.0, 15.0)

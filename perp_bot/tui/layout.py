@@ -146,8 +146,9 @@ def _narrow(body: Box, wants: Wants) -> dict[str, Box]:
 
 def _wide(body: Box, wants: Wants) -> dict[str, Box]:
     is_full = body.width >= 150
+    has_decisions = body.width >= 180  # narrower, their reasons would be cut off
     positions = min(2 + max(1, wants.positions), max(4, body.height // 4))
-    signals_need = 7 * wants.coins + 1
+    signals_need = 8 * wants.coins + 1
     rest = body.height - positions
     if rest < 20:
         middle = max(8, rest - 7)
@@ -158,9 +159,14 @@ def _wide(body: Box, wants: Wants) -> dict[str, Box]:
     log = rest - middle - lower
     rows = _split_rows(body, [positions, middle, lower, log])
     if is_full:
+        middle_panes = (
+            _columns(rows[1], ["signals", "risk", "decisions"], [9, 7, 8])
+            if has_decisions
+            else _columns(rows[1], ["signals", "risk"], [11, 10])
+        )
         return {
             **_columns(rows[0], ["positions", "orders"], [13, 7]),
-            **_columns(rows[1], ["signals", "risk", "decisions"], [9, 7, 8]),
+            **middle_panes,
             **_columns(rows[2], ["trades", "events"], [1, 1]),
             "log": rows[3],
         }

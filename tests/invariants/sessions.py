@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.process.rig import DaemonDied, Rig
+from rig import DaemonDied, Rig
 
 from perp_bot.core.errors import PerpBotError
 
@@ -38,8 +38,8 @@ ZSCORE_STOP = Stretch("zscore_stop", "460.25", 42, (("1m", 52),))
 # ETH LONG with a near capital stop, which fires between two closes; then the cooldown.
 CAPITAL_STOP = Stretch("capital_stop", "522.25", 42, (("1m", 75),), {"risk": {"max_loss_per_trade_pct": 0.005}})
 
-RISK_SQL = "SELECT value_json FROM bot_state WHERE key = 'risk'"
-
+# The same LONG with a stop that a mark passes 12 s into a minute: it fills from the book of the minute before.
+EARLY_STOP = Stretch("early_stop", "522.25", 42, (("1m", 75),), {"risk": {"max_loss_per_trade_pct": 0.0165}})
 
 @dataclass(slots=True)
 class Outcome:
@@ -119,3 +119,30 @@ def live_through(stretch: Stretch, folder: Path, env: dict[str, str] | None = No
     with rig_of(stretch, folder) as rig:
         deaths = walk(rig, stretch.legs, env)
         return outcome_of(rig, deaths)
+
+
+def live_through_with_kills(stretch: Stretch, folder: Path, minutes: tuple[int, ...], *, unwatched: bool) -> Outcome:
+    """Live through a stretch minute by minute; SIGKILL the daemon at each of `minutes` (1 = the first step).
+
+    `unwatched`: it is dead before the minute begins, so that all of it comes from the replay; otherwise it is killed
+    while it handles the minute, wherever that finds it.
+    """
+    with rig_of(stretch, folder) as rig:
+        rig.start()
+        for minute in range(1, minutes_of(stretch) + 1):
+            is_hit = minute in minutes
+            if is_hit and unwatched:
+                rig.kill()
+            rig.venue.step()
+            if is_hit:
+                if not unwatched:
+                    rig.kill()
+                rig.start()
+            else:
+                rig.settle()
+        return outcome_of(rig, len(minutes))
+
+
+def minutes_of(stretch: Stretch) -> int:
+    """Return how many minutes a stretch lasts."""
+    return sum(count * int(to.removesuffix("m")) for to, count in stretch.legs)

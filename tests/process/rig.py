@@ -17,6 +17,7 @@ import yaml
 
 from perp_bot.config.paths import RuntimePaths
 from perp_bot.core.errors import DaemonAway, IpcError
+from perp_bot.core.timeframes import close_of
 from perp_bot.ipc.client import Client
 from perp_bot.ipc.state import StateSnapshot
 from perp_bot.practice.thread import PracticeServer
@@ -57,7 +58,8 @@ class Rig:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.venue = PracticeServer(speed=speed, start=start, seed=seed)
+        self._venue_options: dict[str, Any] = {"speed": speed, "start": start, "seed": seed}
+        self.venue: PracticeServer
         self.settings = settings or {}
         self.process: subprocess.Popen[bytes] | None = None
         self.symbols: tuple[str, ...] = tuple(self.settings.get("trading", {}).get("symbols", ("BTC", "ETH")))
@@ -65,7 +67,7 @@ class Rig:
         self.starts = 0
 
     def __enter__(self) -> Self:
-        self.venue.__enter__()
+        self.venue = PracticeServer(**self._venue_options).__enter__()
         self.start_ms = self.venue.now_ms
         self.write_config()
         return self
@@ -87,9 +89,7 @@ class Rig:
         return RuntimePaths(self.folder / "perp_bot.db")
 
     def write_config(self) -> None:
-        merged: dict[str, Any] = {"venue": self.venue.base_url, "mode": "paper"}
-        for section, values in self.settings.items():
-            merged[section] = values
+        merged: dict[str, Any] = {"venue": self.venue.base_url, "mode": "paper", **self.settings}
         merged["data"] = {"db_path": "perp_bot.db", **merged.get("data", {})}
         self.config_path.write_text(yaml.safe_dump(merged))
 
@@ -120,21 +120,40 @@ class Rig:
         rows = self.rows("SELECT close_ms, reason FROM decisions WHERE symbol = ? ORDER BY seq", symbol)
         return {(close_ms - self.start_ms) // QUARTER_MS: reason for close_ms, reason in rows}
 
+    def stored_gaps(self, timeframe: str) -> list[tuple[str, int]]:
+        """Return (coin, open time) of stored candles that do not follow the one before, or are provisional."""
+        sql = "SELECT symbol, open_ms, source FROM candles WHERE timeframe = ? ORDER BY symbol, open_ms"
+        gaps, before = [], ("", 0)
+        for symbol, open_ms, source in self.rows(sql, timeframe):
+            follows = before[0] != symbol or open_ms == close_of(timeframe, before[1])
+            if not follows or source == "stream":
+                gaps.append((symbol, open_ms))
+            before = (symbol, open_ms)
+        return gaps
+
     def journal(self) -> list[tuple[Any, ...]]:
         """Return the decision journal without its row numbers."""
         return self.rows(
-            "SELECT decision_id, symbol, timeframe, close_ms, strategy, source, action, side, reason, close_px, stop_px,"
-            " target_px, notional_usd, regime, provisional, indicators_json, conditions_json, thresholds_json,"
+            "SELECT decision_id, symbol, timeframe, close_ms, strategy, source, action, side, reason, close_px,"
+            " stop_px, target_px, notional_usd, regime, provisional, indicators_json, conditions_json, thresholds_json,"
             " account_json, blocked_json, signals_json FROM decisions ORDER BY seq"
         )
 
     def books(self) -> dict[str, list[tuple[Any, ...]]]:
         """Return orders, fills, trades and funding without row numbers."""
         return {
-            "orders": self.rows("SELECT cloid, symbol, side, role, size, state, filled, avg_px FROM orders ORDER BY created_ms, cloid"),
-            "fills": self.rows("SELECT fill_id, cloid, symbol, side, px, size, fee_usd, venue_ms FROM fills ORDER BY seq"),
-            "trades": self.rows("SELECT trade_id, symbol, side, size, entry_px, exit_px, net_usd, exit_reason FROM trades ORDER BY seq"),
-            "funding": self.rows("SELECT symbol, hour_ms, signed_size, rate, usd FROM funding_payments ORDER BY hour_ms, symbol"),
+            "orders": self.rows(
+                "SELECT cloid, symbol, side, role, size, state, filled, avg_px FROM orders ORDER BY created_ms, cloid"
+            ),
+            "fills": self.rows(
+                "SELECT fill_id, cloid, symbol, side, px, size, fee_usd, venue_ms FROM fills ORDER BY seq"
+            ),
+            "trades": self.rows(
+                "SELECT trade_id, symbol, side, size, entry_px, exit_px, net_usd, exit_reason FROM trades ORDER BY seq"
+            ),
+            "funding": self.rows(
+                "SELECT symbol, hour_ms, signed_size, rate, usd FROM funding_payments ORDER BY hour_ms, symbol"
+            ),
         }
 
     @property
@@ -244,6 +263,20 @@ class Rig:
                 return len(self.rows("SELECT 1 FROM decisions WHERE close_ms = ?", at_ms)) == len(self.symbols)
 
             self.until(f"the decisions of the close at {close_ms}", is_decided, timeout_s)
+
+    def await_steps(self, count: int, timeout_s: float = 15.0) -> StateSnapshot:
+        """Advance by 15m closes and wait until each is decided, when the database cannot be asked."""
+        state = self.state()
+        for _ in range(count):
+            close_ms = self.venue.step(to="15m")
+
+            def is_decided(at_ms: int = close_ms) -> bool:
+                nonlocal state
+                state = self.state()
+                return all(row.close_ms == at_ms for row in state.signals)
+
+            self.until(f"the decisions of the close at {close_ms}", is_decided, timeout_s)
+        return state
 
     def kill(self) -> None:
         """SIGKILL the daemon."""

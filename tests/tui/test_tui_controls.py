@@ -184,7 +184,13 @@ def test_an_old_preview_is_asked_for_again_and_committed_when_it_says_the_same(w
 
 @pytest.mark.parametrize(
     "changed",
-    [{"positions": []}, {"orders": []}, {"positions": [{"symbol": "BTC", "side": "short", "size": "0.0156"}]}],
+    [
+        {"positions": []},
+        {"orders": [{"cloid": "0x5e1f"}, {"cloid": "0xnew"}]},
+        {"positions": [{"symbol": "BTC", "side": "short", "size": "0.0156"}]},
+        {"positions": [{"symbol": "BTC", "side": "long", "size": "0.0157"}]},
+        {"scope": "all"},
+    ],
 )
 def test_a_preview_that_changed_is_not_committed(wire: Wire, changed: dict[str, Any]) -> None:
     """What the operator did not see is not done."""
@@ -229,4 +235,5 @@ def test_previews_compare_by_what_they_do_and_not_by_their_estimates() -> None:
     """Prices move all the time; positions, sides, sizes and orders are what was agreed to."""
     one = prepared("close").preview
     assert same_effect(one, prepared("close", token="other", text="other words").preview)
+    assert same_effect(one, prepared("close", orders=[]).preview)
     assert not same_effect(one, prepared("flatten").preview)

@@ -72,3 +72,10 @@ def test_the_tab_line_fits_at_every_width_and_names_the_active_view() -> None:
     assert tabs("risk", 80).text == "  1 All  2 Pos  3 Ord  4 Trades  5 Signals  6 Decis  7 Risk  8 Events  9 Log "
     for width in (60, 80, 120):
         assert len(tabs("log", width).text) <= width
+
+
+def test_decisions_join_the_overview_only_where_their_reasons_can_be_read() -> None:
+    """From 180 columns; before that they are one key away."""
+    assert "decisions" not in arrange(160, 48, Wants()).panes
+    assert "orders" in arrange(160, 48, Wants()).panes
+    assert "decisions" in arrange(180, 48, Wants()).panes

@@ -68,7 +68,7 @@ def test_the_header_names_mode_venue_state_ages_and_the_account() -> None:
     """Header: mode, venue, status, uptime, connection age, loop and stream age, equity, day PnL, regime, prices."""
     first, second, third = head_text(live(), 1.5).split("\n")
     assert first.startswith(
-        "  PAPER practice  RUNNING 3h03m  ● LIVE 0.5s  loop 0.6s  stream 0.7s  recon 12s  viewers 1 "
+        "  PAPER practice   RUNNING 3h03m  ● LIVE 0.5s  loop 0.6s  stream 0.7s  recon 12s  viewers 1 "
     )
     assert first.endswith(" 2026-11-21 05:31:07 UTC")
     assert second.startswith(
@@ -80,7 +80,7 @@ def test_the_header_names_mode_venue_state_ages_and_the_account() -> None:
 
 def test_every_price_of_the_header_is_shown_before_any_detail() -> None:
     """A coin never drops out because another one's book took the room."""
-    assert head_text(live(), 1.5, 60).split("\n")[2] == " BTC 64,250 0.7s  ETH 3,120.5 0.7s"
+    assert head_text(live(), 1.5, 60).split("\n")[2].startswith(" BTC 64,250 0.7s  ETH 3,120.5 0.7s  ")
 
 
 def test_stale_values_carry_their_time_and_no_live_style() -> None:
@@ -234,6 +234,7 @@ def test_warm_up_and_starvation_are_said_before_anything_else() -> None:
     assert signals.verdict(a_signal(bars=312))[0] == "WARM-UP 312/400 bars: no entry before"
     assert signals.verdict(a_signal(starved="no producer of open interest"))[0].startswith("STARVED: no producer")
     assert signals.verdict(a_signal(action=None, reason=None))[0] == "not evaluated yet"
+    assert signals.verdict(a_signal(action="enter_short", reason="z 2.31")) == ("ENTER short: z 2.31", "ok")
 
 
 def test_limits_are_sorted_worst_first_with_bars_and_full_sentences() -> None:

@@ -352,7 +352,7 @@ async def test_help_and_health_open_and_esc_closes_them(stocked: RuntimePaths, l
             await driver.press("escape")
             await driver.until(lambda: "Pause entries at once" not in driver.screen)
             await driver.press("H")
-            await driver.until_shown("late from 2 s, stale from 10 s")
+            await driver.until_shown("late from 3 s, stale from 10 s")
 
 
 async def test_copy_takes_the_command_under_the_cursor(stocked: RuntimePaths, launch: Launch) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from perp_bot.core.errors import StoreError
-from perp_bot.data.db.rows import AssetMinute, CandleRows, EventRow, Row, SignalRow
+from perp_bot.data.db.rows import AssetMinute, CandleRows, DecisionRow, EventRow, Row, SignalRow
 
 FIRST_RETRY_S = 0.05
 LAST_RETRY_S = 2.0
@@ -44,6 +44,7 @@ class Unit:
     waiter: Waiter = Waiter.NOBODY
     weight: int = 0
     is_market: bool = False
+    is_prompt: bool = False  # written without gathering first: a decision is on disk when its moment is over
     phase: Phase = Phase.QUEUED
     is_abandoned: bool = False  # the caller gave up while it was COMMITTING: not to be tried again
     error: StoreError | None = None
@@ -53,7 +54,9 @@ class Unit:
         self.weight = sum(len(row.candles) if isinstance(row, CandleRows) else 1 for row in self.rows)
         if self.waiter is Waiter.NOBODY:
             self.is_market = all(isinstance(row, _MARKET_ROWS) for row in self.rows)
+            self.is_prompt = any(isinstance(row, DecisionRow) for row in self.rows)
         else:
+            self.is_prompt = True
             self.settled = threading.Event()
 
     def settle(self, phase: Phase, error: StoreError | None = None) -> None:

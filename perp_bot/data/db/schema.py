@@ -2,6 +2,8 @@
 
 Conventions: times are epoch ms UTC of the venue (`wall_ms` where it is the machine's); money and sizes that took
 part in an order are TEXT decimals (exact), research numbers are REAL; JSON columns hold compact JSON with sorted keys.
+The columns of a key come first and in its order: SQLite 3.40 (seen 2026-11) takes other WITHOUT ROWID rows for damaged
+(`quick_check`: "NULL value in ..."), and no backup would ever count.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ CREATE TABLE funding_rates (
     PRIMARY KEY (symbol, hour_ms)
 ) WITHOUT ROWID;
 CREATE TABLE signals (
-    venue_ms INTEGER NOT NULL, scale TEXT NOT NULL, snapshot_json TEXT NOT NULL,
+    scale TEXT NOT NULL, venue_ms INTEGER NOT NULL, snapshot_json TEXT NOT NULL,
     PRIMARY KEY (scale, venue_ms)
 ) WITHOUT ROWID;
 CREATE TABLE prediction_snapshots (
@@ -64,8 +66,8 @@ CREATE TABLE fills (
     strategy TEXT NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL, closed_pnl_usd TEXT NOT NULL
 );
 CREATE TABLE funding_payments (
-    symbol TEXT NOT NULL, hour_ms INTEGER NOT NULL, signed_size TEXT NOT NULL, oracle_px TEXT NOT NULL,
-    rate TEXT, usd TEXT, strategy TEXT NOT NULL, source TEXT NOT NULL,
+    source TEXT NOT NULL, symbol TEXT NOT NULL, hour_ms INTEGER NOT NULL, signed_size TEXT NOT NULL,
+    oracle_px TEXT NOT NULL, rate TEXT, usd TEXT, strategy TEXT NOT NULL,
     PRIMARY KEY (source, symbol, hour_ms)
 ) WITHOUT ROWID;
 CREATE TABLE trades (

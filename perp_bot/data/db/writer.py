@@ -266,7 +266,7 @@ class Writer:
     def _enqueue(self, unit: Unit) -> None:
         pending = self._pending
         pending.add(unit)
-        if unit.waiter is not Waiter.NOBODY:
+        if unit.waiter is not Waiter.NOBODY or (unit.is_prompt and pending.failure is None):
             pending.is_urgent = True
             self._wakeup.notify_all()
         elif pending.is_idle or pending.rows >= _BATCH_ROWS:
@@ -343,7 +343,7 @@ class Writer:
                 return None
             batch = pending.take(_BATCH_ROWS)
             # While writing fails only a new commit breaks the pause, or the queue would be tried without one.
-            pending.is_urgent = pending.failure is None and any(u.waiter is not Waiter.NOBODY for u in pending.queue)
+            pending.is_urgent = pending.failure is None and any(unit.is_prompt for unit in pending.queue)
             pending.writing_since_s = monotonic_s()
             return batch
 

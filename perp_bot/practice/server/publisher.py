@@ -123,9 +123,15 @@ class Publisher:
         self._tell_time()
 
     def replay(self, connection: Connection) -> None:
-        """Send one connection the current minute again, its clock frame last; a stepped venue only."""
+        """Send one connection the current minute again, its clock frame last; a stepped venue only.
+
+        The books that the minute began with come first: without them a client could not price a stop early in it.
+        """
         from_ms, until_ms = self._last_minute_ms
         subs = [connection.subscriptions[key] for key in sorted(connection.subscriptions)]
+        for sub in (one for one in subs if one.kind == "l2Book"):
+            for text in streams.state(self._venue, sub, from_ms):
+                connection.send(sub.kind, text)
         for sub, text in self._minute_frames(subs, from_ms, until_ms):
             connection.send(sub.kind, text)
         connection.send(CLOCK, streams.clock(self._venue, until_ms, self._venue.steps))

@@ -158,7 +158,8 @@ class CloseDialog(TypedDialog):
             self.complaint = f"look at the preview of {symbol}, then type it again"
             return
         if not isinstance(self.found, Prepared):
-            self.complaint = "nothing sent: there is no preview yet"
+            why = self.found.text if isinstance(self.found, Trouble) else "there is no preview yet"
+            self.complaint = f"nothing sent: {why}"
             return
         shown = self.found
         self.leave()
@@ -297,7 +298,8 @@ class KillDialog(TypedDialog):
             self.complaint = "flatten was not sent: the trading loop does not answer; kill works"
             return
         if not isinstance(self.found, Prepared):
-            self.complaint = "flatten was not sent: there is no preview yet; kill works at once"
+            why = self.found.text if isinstance(self.found, Trouble) else "there is no preview yet"
+            self.complaint = f"flatten was not sent: {why}; kill works at once"
             return
         shown = self.found
         self.leave()

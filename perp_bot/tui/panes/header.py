@@ -48,6 +48,7 @@ _CHIP_STYLES = {
 }
 _STATUS_STYLES = {"RUNNING": "ok", "PAUSED": "caution", "DEGRADED": "caution", "KILLED": "danger"}
 DONE_SHOWN_S = 30.0
+WIDE = 110  # columns from which the first line holds date and time
 
 
 def lines(view: ViewState, now_s: float, width: int, height: int) -> list[Row]:
@@ -65,52 +66,59 @@ def _identity(view: ViewState, found: ConnectionView, now_s: float, width: int, 
     snapshot = view.frame.snapshot if view.frame is not None else None
     mode = snapshot.mode if snapshot is not None else view.facts.mode
     venue = snapshot.venue if snapshot is not None else view.facts.venue
+    blocks: list[list[Span]] = [[(f" {mode.upper()} {_venue_word(venue)} ", "reverse")]]
     status = bot_status(view)
-    spans: list[Span] = [(" ", ""), (f" {mode.upper()} {_venue_word(venue)} ", "reverse"), (" ", "")]
     if status != "?":
-        as_of = "" if found.state.is_alive else "was "
-        shown = f"{as_of}{status}" if status != "KILLED" else status
-        style = _STATUS_STYLES.get(status, "warn") if found.state.is_alive or status == "KILLED" else "stale"
-        uptime = f" {age_text(_uptime_s(view, now_s))}" if found.state.is_alive else ""
-        spans += [(f" {shown}{uptime} " if style in ("danger", "caution") else f"{shown}{uptime}", style), ("  ", "")]
+        blocks.append([_status(view, status, found, now_s)])
     age = "" if found.age_s is None else f" {age_text(found.age_s)}"
     glyph = "●" if found.state.is_alive else "○"
-    spans += [(f"{glyph} {found.state}{age}", _CHIP_STYLES[found.state]), ("  ", "")]
+    blocks.append([(f"{glyph} {found.state}{age}", _CHIP_STYLES[found.state])])
     if view.facts.read_only:
-        spans += [("READ-ONLY", "caution"), ("  ", "")]
-    if snapshot is not None and view.link is Link.OPEN:
-        spans += _health(view, snapshot, now_s, short=width < 110)
+        blocks.append([("READ-ONLY", "caution")])
     if snapshot is not None and with_equity:
-        spans += [("  equity ", "muted"), _live(usd(snapshot.account.equity_usd), "strong", lens(view, now_s), 0.0)]
-    right = _venue_time(view, width)
+        equity = _live(usd(snapshot.account.equity_usd), "strong", lens(view, now_s), 0.0)
+        blocks.append([("equity ", "muted"), equity])
+    if snapshot is not None and view.link is Link.OPEN:
+        blocks += _health(view, snapshot, now_s)
+    right = _venue_time(view) if width >= WIDE else []
     room = width - cells_of(right) - 1
-    left = cut([*spans], room)
-    gap = " " * max(1, room - cells_of(left))
-    return row("identity", *left, (gap, ""), *right)
+    left = _join(blocks, room - 1)
+    gap = " " * max(1, room - 1 - cells_of(left))
+    return row("identity", (" ", ""), *left, (gap, ""), *right)
+
+
+def _status(view: ViewState, status: str, found: ConnectionView, now_s: float) -> Span:
+    if status == "KILLED":
+        return " KILLED ", "danger"
+    if not found.state.is_alive:
+        return f"was {status}", "stale"
+    style = _STATUS_STYLES.get(status, "warn")
+    text = f"{status} {age_text(_uptime_s(view, now_s))}"
+    return (f" {text} " if style == "caution" else text), style
 
 
 def _venue_word(venue: str) -> str:
-    return venue.upper() if venue == "mainnet" else venue
+    """Return the venue for the chip: MAINNET is a word in capitals, an address goes without its scheme."""
+    return venue.upper() if venue == "mainnet" else venue.partition("://")[2] or venue
 
 
 def _uptime_s(view: ViewState, now_s: float) -> float | None:
     return None if view.frame is None else view.frame.snapshot.uptime_s + view.frame.since_s(now_s)
 
 
-def _health(view: ViewState, snapshot: StateSnapshot, now_s: float, *, short: bool) -> list[Span]:
+def _health(view: ViewState, snapshot: StateSnapshot, now_s: float) -> list[list[Span]]:
+    """Return the ages, the most important first."""
+    if view.frame is None:
+        return []
     glass = lens(view, now_s)
-    assert view.frame is not None
-    spans = [*_aged("loop", loop_age_s(view.frame, now_s), LOOP, glass)]
     stream_s = glass.age(snapshot.ages.stream_s)
+    stream = _aged("stream", stream_s, STREAM, glass)
     if not snapshot.stream_connected:
-        spans += [("  stream ", "muted"), ("DOWN", "bad"), (f" {age_text(stream_s)}", "muted")]
-    else:
-        spans += [("  ", ""), *_aged("stream", stream_s, STREAM, glass)]
-    if not short:
-        if snapshot.ages.reconcile_s is not None:
-            spans += [("  ", ""), *_aged("recon", glass.age(snapshot.ages.reconcile_s), RECONCILE, glass)]
-        spans += [("  viewers ", "muted"), (str(snapshot.viewers), "text")]
-    return spans
+        stream = [("stream ", "muted"), ("DOWN", "bad"), (f" {age_text(stream_s)}", "muted")]
+    blocks = [_aged("loop", loop_age_s(view.frame, now_s), LOOP, glass), stream]
+    if snapshot.ages.reconcile_s is not None:
+        blocks.append(_aged("recon", glass.age(snapshot.ages.reconcile_s), RECONCILE, glass))
+    return [*blocks, [("viewers ", "muted"), (str(snapshot.viewers), "text")]]
 
 
 def _aged(label: str, age_s: float | None, limits: Thresholds, glass: Lens) -> list[Span]:
@@ -120,13 +128,13 @@ def _aged(label: str, age_s: float | None, limits: Thresholds, glass: Lens) -> l
     return [(f"{label} ", "muted"), (text + ("!" if found is Freshness.STALE else ""), style)]
 
 
-def _venue_time(view: ViewState, width: int) -> list[Span]:
+def _venue_time(view: ViewState, *, short: bool = False) -> list[Span]:
     if view.frame is None:
         return []
     text = formats.stamp(view.frame.snapshot.as_of_ms, utc=view.facts.utc)
     speed = view.frame.snapshot.venue_speed
     pace = " step" if speed is None else f" x{speed:g}" if speed != 1 else ""
-    if width < 110:
+    if short:
         text = text[11:19] + ("Z" if view.facts.utc else "")
     return [(text + pace, "muted"), (" ", "")]
 
@@ -202,12 +210,15 @@ def _prices(view: ViewState, now_s: float, width: int) -> Row:
     glass = lens(view, now_s)
     if not snapshot.prices:
         return row("prices", (" no prices yet", "muted"))
+    right = _venue_time(view, short=True) if width < WIDE else []
+    room = width - 2 - cells_of(right)
     # Every coin is shown before any coin is shown in detail.
     for detail in (2, 1, 0):
         blocks = [_price(item, glass, detail) for item in snapshot.prices]
-        if sum(cells_of(block) + 2 for block in blocks) <= width - 2:
+        if sum(cells_of(block) + 2 for block in blocks) <= room:
             break
-    return row("prices", (" ", ""), *_join(blocks, width - 2))
+    left = _join(blocks, room)
+    return row("prices", (" ", ""), *left, (" " * max(1, room - cells_of(left)), ""), *right)
 
 
 def _price(item: PriceState, glass: Lens, detail: int) -> list[Span]:
@@ -232,7 +243,7 @@ def alerts(view: ViewState, now_s: float) -> list[Span]:
     """Return the alert strip, worst first; empty when there is nothing to say."""
     if view.armed_until_s is not None and now_s < view.armed_until_s:
         left_s = view.armed_until_s - now_s
-        return [(f" F9 again within {left_s:.1f} s = KILL on {_environment(view)}    esc disarms ", "danger")]
+        return [(f" F9 again within {left_s:.1f} s = KILL on {environment(view)}    esc disarms ", "danger")]
     found = connection(view, now_s)
     parts: list[Span] = []
     status = bot_status(view)
@@ -245,10 +256,14 @@ def alerts(view: ViewState, now_s: float) -> list[Span]:
         retry = ""
         if view.retry_at_s is not None:
             retry = f"; next try in {age_text(max(0.0, view.retry_at_s - now_s))}, ctrl+r now"
-        advice = ""
         if found.state is Connection.UNRESPONSIVE:
-            advice = f". Kill works (k); to flatten: {view.facts.command} kill --flatten --take-over"
-        parts.append((f" {found.state}: {found.text}{advice}{retry} ", "danger"))
+            # The command stands on its own line: a command broken in two cannot be copied.
+            parts.append(
+                (f" {found.state}: {found.text}; kill works all the same: k, or F9 F9. To flatten: ", "danger")
+            )
+            parts.append((f" {view.facts.command} kill --flatten --take-over ", "danger"))
+        else:
+            parts.append((f" {found.state}: {found.text}{retry} ", "danger"))
     if status in ("PAUSED", "DEGRADED"):
         undo = " (r resumes)" if status == "PAUSED" else ""
         parts.append((f" {status}: {reasons or 'no reason given'}{undo} ", "caution"))
@@ -271,14 +286,12 @@ def alert_rows(view: ViewState, now_s: float, width: int, limit: int) -> list[Ro
     return rows
 
 
-def _environment(view: ViewState) -> str:
+def environment(view: ViewState) -> str:
+    """Return what a control would act on, e.g. `paper practice`."""
     snapshot = view.frame.snapshot if view.frame is not None else None
     mode = snapshot.mode if snapshot is not None else view.facts.mode
     venue = snapshot.venue if snapshot is not None else view.facts.venue
-    return f"{mode} {venue}"
-
-
-environment = _environment
+    return f"{mode} {_venue_word(venue)}"
 
 
 def outcome_line(view: ViewState, now_s: float) -> list[Span]:

@@ -52,10 +52,15 @@ def content(view: ViewState, now_s: float, width: int, height: int) -> PaneConte
         return PaneContent("Risk", (message("the daemon sends no limits"),))
     breached = sum(item.breached for item in limits)
     rows: list[Row] = []
-    with_sentence = height >= 2 * len(limits)
     figures_cells = max(len(_figures(item)) for item in limits)
+    # A line for each sentence when there is room, and what is left over for the sentences of the worst.
+    spare = height - 2 * len(limits)
     for item in limits:
-        rows += _limit(item, width, figures_cells, is_stale=glass.all_stale, with_sentence=with_sentence)
+        lines = []
+        if height >= 2 * len(limits):
+            lines = first_lines(item.text, max(10, width - 4), 1 + max(0, spare))
+            spare -= len(lines) - 1
+        rows += _limit(item, width, figures_cells, lines, is_stale=glass.all_stale)
     title = f"Risk ({breached} of {len(limits)} breached)" if breached else f"Risk ({len(limits)} limits)"
     return PaneContent(title, tuple(rows), title_style="bad" if breached else "title")
 
@@ -64,7 +69,7 @@ def _figures(item: LimitState) -> str:
     return f"{amount(item.used, item.unit)} / {amount(item.limit, item.unit)}"
 
 
-def _limit(item: LimitState, width: int, figures_cells: int, *, is_stale: bool, with_sentence: bool) -> list[Row]:
+def _limit(item: LimitState, width: int, figures_cells: int, lines: list[str], *, is_stale: bool) -> list[Row]:
     used = share(item)
     if is_stale:
         style = "stale"
@@ -85,15 +90,11 @@ def _limit(item: LimitState, width: int, figures_cells: int, *, is_stale: bool, 
         ("  ", ""),
     ]
     left = width - 1 - NAME_CELLS - bar_cells - 11
-    if with_sentence or left < 40:
+    if lines or left < 40:
         spans.append((figures if left >= len(figures) else "", "stale" if is_stale else "muted"))
     else:
         spans.append((item.text, "stale" if is_stale else "muted"))
     rows = [row(item.name, *spans)]
-    if with_sentence:
-        lines = first_lines(item.text, max(10, width - 4), 2)
-        rows += [
-            row(f"{item.name}:{index}", ("   " + line, "stale" if is_stale else "muted"))
-            for index, line in enumerate(lines)
-        ]
+    style = "stale" if is_stale else "muted"
+    rows += [row(f"{item.name}:{index}", ("   " + line, style)) for index, line in enumerate(lines)]
     return rows

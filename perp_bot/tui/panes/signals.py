@@ -49,7 +49,7 @@ def content(view: ViewState, now_s: float, width: int, height: int) -> PaneConte
             row(f"fast:{found.symbol}", (f" {found.symbol:<6}", "strong"), *_fast(found, glass, width - 7))
             for found in snapshot.fast_signals
         ] or [message("no strategy has been evaluated yet")]
-    wanting = sum(1 for item in snapshot.signals if item.action == "enter")
+    wanting = sum(1 for item in snapshot.signals if item.action is not None and item.action.startswith("enter"))
     note = f"{wanting} entering" if wanting else ""
     return PaneContent(f"Signals ({len(snapshot.signals)})", tuple(rows), note)
 
@@ -88,7 +88,8 @@ def verdict(item: SignalState) -> tuple[str, str]:
     if item.blocked_by:
         return f"BLOCKED BY {'; '.join(item.blocked_by)}  (wanted: {reason})", "warn"
     styles = {"enter": "ok", "exit": "accent", "blocked": "warn"}
-    return f"{item.action.upper()}: {reason}", styles.get(item.action, "text")
+    verb, _, side = item.action.partition("_")  # the daemon adds the side: enter_long
+    return f"{verb.upper()}{' ' + side if side else ''}: {reason}", styles.get(verb, "text")
 
 
 def _conditions(item: SignalState, glass: Lens) -> list[Span]:

@@ -1,0 +1,80 @@
+"""Measures the trading loop's lag in a real daemon, alone and while dashboards watch."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from perp_bot.bench.daemon_rig import DaemonRig
+from perp_bot.bench.demo import LIVE_PRICES
+from perp_bot.bench.ipc import peer
+from perp_bot.bench.measure import Measurement, user_environment
+from perp_bot.bench.startup import perpbot
+from perp_bot.bench.terminal import Terminal
+from perp_bot.core.errors import PerpBotError
+from perp_bot.ipc.state import Counters
+from perp_bot.practice.thread import PracticeServer
+
+SUBJECT = "lag"
+HELP = "loop lag of a real daemon while five dashboards watch (goal p95 5 ms); the venue's clock runs 60 times faster"
+
+SPEED = 60.0
+WATCHERS = 5
+
+
+def run(quick: bool) -> list[Measurement]:
+    """Run one daemon each: alone, with five subscribers that read everything, with five dashboards on terminals."""
+    seconds = 2.0 if quick else 40.0
+    kinds = {"alone": _alone, f"{WATCHERS} subscribers": _subscribers, f"{WATCHERS} dashboards": _dashboards}
+    found = []
+    for kind, watch in kinds.items():
+        with (
+            tempfile.TemporaryDirectory(prefix="perpbot-bench-") as name,
+            PracticeServer(speed=SPEED) as venue,
+            DaemonRig(Path(name), venue, user_environment(Path(name))) as rig,
+        ):
+            rig.start()
+            watch(rig, Path(name), seconds)
+            found.append(_measured(kind, rig.await_state(lambda state: True).counters, seconds))
+    return found
+
+
+def _measured(kind: str, counters: Counters, seconds: float) -> Measurement:
+    if counters.loop_lag_ms_p50 is None or counters.loop_lag_ms_p95 is None:
+        raise PerpBotError("lag: the daemon's loop took no pass")
+    detail = f"put on the queue to handled; {seconds:g} s, the daemon's start included"
+    median, p95 = counters.loop_lag_ms_p50, counters.loop_lag_ms_p95
+    return Measurement(SUBJECT, f"loop lag, {kind}", "ms", counters.loop_lag_passes, median, p95, detail)
+
+
+def _alone(_rig: DaemonRig, _folder: Path, seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def _subscribers(rig: DaemonRig, folder: Path, seconds: float) -> None:
+    with peer("readers", folder, WATCHERS):
+        time.sleep(seconds)
+        _check_viewers(rig)
+
+
+def _dashboards(rig: DaemonRig, folder: Path, seconds: float) -> None:
+    command = [*perpbot(), "--config", str(rig.config_path), "tui"]
+    with ExitStack() as stack:
+        screens = [
+            stack.enter_context(Terminal(command, folder, user_environment(folder))) for _ in range(WATCHERS)
+        ]
+        for screen in screens:
+            screen.await_text(LIVE_PRICES)
+        until_s = time.perf_counter() + seconds
+        while time.perf_counter() < until_s:
+            for screen in screens:
+                screen.read_for(0.02)  # a terminal that nobody reads would stop its dashboard
+        _check_viewers(rig)
+
+
+def _check_viewers(rig: DaemonRig) -> None:
+    viewers = rig.await_state(lambda state: True).viewers
+    if viewers < WATCHERS:
+        raise PerpBotError(f"lag: {viewers} of {WATCHERS} watchers are still attached")

@@ -1,0 +1,99 @@
+"""What stops entries on its own: limits that were hit and degraded states. Told when it begins and when it is over.
+
+A new entry is refused by the gate; this room sees to it that the entry orders which work already are cancelled too, and
+that a pause is on its way to the disk in the pass that brought it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from perp_bot.risk import limits
+from perp_bot.trading.bookkeeping import Bookkeeper
+from perp_bot.trading.desk import Desk
+from perp_bot.trading.journal import Journal
+from perp_bot.trading.notes import Notes
+
+# Limits that forbid entries whatever else is open (`risk.limits` names); a cooldown ends by itself, soon.
+PAUSING = ("session_drawdown", "max_drawdown", "daily_loss", "losing_weeks")
+HALTING = (*PAUSING, "cooldown")
+
+CancelEntries = Callable[[int, str], int]
+
+
+class Halts:
+    """Follows equity, limits and degraded states on the loop's thread."""
+
+    def __init__(
+        self, desk: Desk, journal: Journal, notes: Notes, books: Bookkeeper, cancel_entries: CancelEntries
+    ) -> None:
+        self._desk = desk
+        self._journal = journal
+        self._notes = notes
+        self._books = books
+        self._cancel_entries = cancel_entries
+        self._told: dict[str, str] = {}  # degraded states that were told and are not over
+        self._seen: tuple[object, ...] | None = None  # what the halting limits were last measured on
+        self._are_weeks_lost = False
+
+    def look_at_equity(self, now_ms: int) -> None:
+        """Measure the limits at the newest marks; a drawdown pause is stored at once, peaks when the loop remembers."""
+        desk = self._desk
+        equity, before = desk.equity_usd(), desk.risk
+        if equity is not None and desk.market.marks():
+            self._books.take(before.on_equity(equity, now_ms, desk.config.risk), now_ms)
+            if (desk.risk.session_paused, desk.risk.drawdown_paused) != (before.session_paused, before.drawdown_paused):
+                self._journal.put(self._books.risk_row(now_ms))
+        self._look_at_weeks(now_ms)
+        self._cancel_halted(now_ms)
+
+    def _look_at_weeks(self, now_ms: int) -> None:
+        desk = self._desk
+        weeks = limits.losing_weeks(desk.week_nets, now_ms)
+        are_lost = weeks >= desk.config.risk.losing_weeks and not desk.force
+        if are_lost and not self._are_weeks_lost:
+            text = f"{weeks} calendar weeks in a row lost money (limit {desk.config.risk.losing_weeks}): entries halted"
+            self._notes.say("HALTED", text, now_ms, level=logging.WARNING)
+        self._are_weeks_lost = are_lost
+
+    def _cancel_halted(self, now_ms: int) -> None:
+        """Cancel working entries when a halting limit was hit since the last look."""
+        risk = self._desk.risk
+        seen = (
+            risk.session_paused,
+            risk.drawdown_paused,
+            risk.day_realized_net_usd,
+            risk.cooldown_until_ms,
+            self._are_weeks_lost,
+        )
+        if seen == self._seen:
+            return
+        self._seen = seen
+        if not self._desk.entries_working() and not self._desk.pending:
+            return
+        uses = limits.limits(self._desk.config, self._desk.risk_view(now_ms))
+        hit = next((use for use in uses if use.name in HALTING and use.breached), None)
+        if hit is not None:
+            self._cancel_entries(now_ms, f"entries halted: {hit.text}")
+
+    def look_at_degraded(self, now_ms: int) -> None:
+        """Tell which degraded states have begun and which are over.
+
+        While the venue is away an entry order cannot fill, and gives up by itself; where fills could not be written
+        down or were missed, it is cancelled.
+        """
+        desk = self._desk
+        found = {"venue": desk.venue_trouble, "store": desk.store_trouble, "overflow": desk.overflow}
+        for name, text in found.items():
+            was = self._told.pop(name, None)
+            if text is not None:
+                self._told[name] = text
+            if (was is None) == (text is None):
+                continue
+            if text is None:
+                self._notes.say("RECOVERED", f"over: {was}", now_ms)
+                continue
+            self._notes.say("DEGRADED", f"entries stop: {text}", now_ms, level=logging.WARNING)
+            if name != "venue":
+                self._cancel_entries(now_ms, f"entries stop: {text}")

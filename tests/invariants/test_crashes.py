@@ -1,0 +1,142 @@
+"""I4, I6, I11, I12: killed at any instruction and restarted, the run equals one that was never interrupted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sessions import (
+    CAPITAL_STOP,
+    COMPLETE,
+    EARLY_STOP,
+    ZSCORE_STOP,
+    Outcome,
+    Stretch,
+    live_through,
+    live_through_with_kills,
+)
+
+Reference = Callable[[Stretch], tuple[Outcome, tuple[str, ...]]]
+
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(90)]
+
+# Every hit of the points around orders: (stretch, times that an intent is committed and sent).
+ORDERS = ((COMPLETE, 2), (ZSCORE_STOP, 2), (CAPITAL_STOP, 1))
+ORDER_POINTS = ("journal.before_commit", "journal.after_commit", "send.before", "send.after")
+EXITS = {"mean_reversion_complete": COMPLETE, "zscore_stop": ZSCORE_STOP, "capital_stop": CAPITAL_STOP}
+
+
+def in_group(stretch: Stretch, *values: object, soak: bool = False) -> object:
+    """Return a case that runs on the worker that has the stretch's reference."""
+    marks = [pytest.mark.xdist_group(stretch.name)] + ([pytest.mark.soak] if soak else [])
+    name = "-".join(str(value) for value in values)
+    return pytest.param(stretch, *values, marks=marks, id=f"{stretch.name}-{name}" if name else stretch.name)
+
+
+def order_hits() -> list[object]:
+    """Every crash point around every order, of all stretches."""
+    return [
+        in_group(stretch, point, hit)
+        for stretch, orders in ORDERS
+        for point in ORDER_POINTS
+        for hit in range(1, orders + 1)
+    ]
+
+
+def check_equal(found: Outcome, expected: Outcome) -> None:
+    """Assert the same journal, orders, fills, trades, funding, equity and stored limits, and no accounting gap."""
+    assert found.journal == expected.journal
+    assert found.books == expected.books
+    assert found.equity == expected.equity
+    assert found.state == expected.state
+    assert found.gap_usd == 0.0
+    cloids = [row[0] for row in found.books["orders"]]
+    assert len(cloids) == len(set(cloids)), "an order was doubled"
+
+
+@pytest.mark.parametrize(("stretch", "orders"), [in_group(*pair) for pair in ORDERS])
+def test_the_enumeration_of_order_points_is_complete(stretch: Stretch, orders: int, reference: Reference) -> None:
+    """Each commit of an intent and each send is reached as often as the cases below assume; not once more."""
+    _, points = reference(stretch)
+    counts = Counter(points)
+    assert {name: counts[name] for name in ORDER_POINTS} == dict.fromkeys(ORDER_POINTS, orders)
+    assert set(counts) == {*ORDER_POINTS, "writer.before_commit", "writer.after_commit"}
+
+
+@pytest.mark.parametrize("stretch", [in_group(stretch) for stretch, _ in ORDERS])
+def test_the_stretches_hold_an_entry_and_an_exit(stretch: Stretch, reference: Reference) -> None:
+    """The comparison would prove nothing of an empty session: one round trip each, by the exit it is named for."""
+    outcome, _ = reference(stretch)
+    (trade,) = outcome.books["trades"]
+    assert EXITS[trade[-1]] is stretch
+    assert len(outcome.books["fills"]) >= 2
+    assert len(outcome.journal) >= 8
+
+
+@pytest.mark.parametrize(("stretch", "point", "hit"), order_hits())
+def test_a_crash_around_an_order_changes_nothing(
+    stretch: Stretch, point: str, hit: int, reference: Reference, tmp_path: Path
+) -> None:
+    """I4: dead before or after the commit of an intent, before or after its send: no order lost, none doubled."""
+    expected, _ = reference(stretch)
+    found = live_through(stretch, tmp_path, {"PERPBOT_CRASH_AT": f"{point}:{hit}"})
+    assert found.deaths == 1
+    check_equal(found, expected)
+
+
+# Ordinary commits are gathered by time, so the hits are a sample: the number is the same, what is in it may not be.
+WRITER_SAMPLE = ((COMPLETE, 1), (COMPLETE, 20), (COMPLETE, 34), (CAPITAL_STOP, 24), (ZSCORE_STOP, 38))
+
+
+@pytest.mark.parametrize(("stretch", "hit"), [in_group(*pair) for pair in WRITER_SAMPLE])
+@pytest.mark.parametrize("point", ["writer.before_commit", "writer.after_commit"])
+def test_a_crash_in_the_writer_changes_nothing(
+    stretch: Stretch, hit: int, point: str, reference: Reference, tmp_path: Path
+) -> None:
+    """I4: rows of the books reach the disk in order and whole, so that any prefix is a state to go on from."""
+    expected, _ = reference(stretch)
+    found = live_through(stretch, tmp_path, {"PERPBOT_CRASH_AT": f"{point}:{hit}"})
+    assert found.deaths == 1
+    check_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("stretch", "point", "hit"),
+    [
+        in_group(stretch, point, hit, soak=True)
+        for stretch, last in ((COMPLETE, 130), (ZSCORE_STOP, 55), (CAPITAL_STOP, 76))
+        for point in ("writer.before_commit", "writer.after_commit")
+        for hit in range(2, last, 3)
+    ],
+)
+@pytest.mark.soak
+def test_a_crash_in_any_commit_changes_nothing(
+    stretch: Stretch, point: str, hit: int, reference: Reference, tmp_path: Path
+) -> None:
+    """The long form of the sample above: a third of all commits."""
+    expected, _ = reference(stretch)
+    found = live_through(stretch, tmp_path, {"PERPBOT_CRASH_AT": f"{point}:{hit}"})
+    assert found.deaths == 1
+    check_equal(found, expected)
+
+
+# Minutes in which something happens (the first step is 1): entry fill, whole hour with funding due, funding paid,
+# exit; two maker fills of one order; a stop early in its minute, priced from the book of the minute before.
+BUSY = (
+    (COMPLETE, (46, 60, 62, 150)),
+    (CAPITAL_STOP, (15, 16, 66, 67)),
+    (EARLY_STOP, (16, 72, 73)),
+    (ZSCORE_STOP, (15, 16, 30, 31)),
+)
+
+
+@pytest.mark.parametrize(("stretch", "minutes"), [in_group(*pair) for pair in BUSY])
+@pytest.mark.parametrize("unwatched", [True, False], ids=["before the minute", "within the minute"])
+def test_sigkill_at_busy_minutes_changes_nothing(
+    stretch: Stretch, minutes: tuple[int, ...], unwatched: bool, reference: Reference, tmp_path: Path
+) -> None:
+    """I4: the venue sends its newest minute again; what was handled of it counts once, what was not is made up for."""
+    expected, _ = reference(stretch)
+    check_equal(live_through_with_kills(stretch, tmp_path, minutes, unwatched=unwatched), expected)
