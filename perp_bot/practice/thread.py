@@ -146,8 +146,16 @@ class PracticeServer:
             self._failure = failure
         finally:
             self._ready.set()
+            self._loop.run_until_complete(self._end_answers())
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
+
+    async def _end_answers(self) -> None:
+        """End the answers that a delay fault still holds back."""
+        late = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()

@@ -21,7 +21,7 @@ from perp_bot.config.model import Config
 from perp_bot.config.paths import RuntimePaths
 from perp_bot.config.venues import BASE_URLS, base_url
 from perp_bot.core.clock import VenueClock, monotonic_s, wall_ms
-from perp_bot.core.errors import EXIT_FAILURE, EXIT_OK, HaltedByRisk, PerpBotError, StoreError
+from perp_bot.core.errors import EXIT_FAILURE, EXIT_OK, ConfigError, HaltedByRisk, PerpBotError, StoreError
 from perp_bot.core.timeframes import MINUTE_MS
 from perp_bot.core.types import Candle, OrderRole
 from perp_bot.data.answers import VenueStatus
@@ -164,6 +164,7 @@ class Daemon:
                 journal.put(claimed)
             desk = self._rebuild(strategy, market, reader)
             refuse_earlier(desk.handled_ms, self._clock.now_ms())
+            self._emergencies = recovery.never_stored(self._emergencies, reader)
             auditor = Auditor(paths.db, desk.account.start_cash)
         self._refuse_unwatched(desk)
         self._refuse_when_halted(desk)
@@ -360,6 +361,9 @@ class Daemon:
         self._alerts = Alerts(self._config.secrets, service.submit, label=f"perpbot {self._venue_name}")
         stack.callback(self._alerts.close)
         LOG.info("%s", self._alerts.state().text)
+        for kind, text, symbol in self._early_alerts:
+            self._alerts.send(kind, text, symbol)
+        self._early_alerts = []
 
     def _alert(self, kind: str, text: str, symbol: str | None) -> None:
         if self._alerts is not None:

@@ -59,7 +59,9 @@ class Downtime:
         known_ms = minutes[0].open_ms if minutes else now_ms
         if known_ms - since_ms < 2 * MINUTE_MS:
             return
-        text = f"{symbol}: the venue has no minutes from {iso(since_ms)} to {iso(known_ms)}: its stop is not checked there"
+        text = (
+            f"{symbol}: the venue has no minutes from {iso(since_ms)} to {iso(known_ms)}: its stop is not checked there"
+        )
         self._notes.say("RECONCILE", text, now_ms, symbol, level=logging.WARNING)
 
     def _owe_missed_hours(self, position: Position, minutes: list[Candle], since_ms: int, until_ms: int) -> None:

@@ -124,6 +124,14 @@ def start_cash(config: Config, reader: Reader) -> Decimal:
     return to_decimal(config.trading.capital_usd) if stored is None else Decimal(str(stored))
 
 
+def never_stored(emergencies: list[dict[str, Any]], reader: Reader) -> list[dict[str, Any]]:
+    """Return the records of the emergency journal whose order the database does not know."""
+    if not emergencies:
+        return []
+    known = {order.intent.cloid for order in reader.orders(_ALL)}
+    return [record for record in emergencies if record["cloid"] not in known]
+
+
 class _Instruments(Mapping[str, Instrument]):
     """The venue's coins as a mapping that follows their refresh."""
 

@@ -2,8 +2,8 @@
 
 Conventions: times are epoch ms UTC of the venue (`wall_ms` where it is the machine's); money and sizes that took
 part in an order are TEXT decimals (exact), research numbers are REAL; JSON columns hold compact JSON with sorted keys.
-The columns of a key come first and in its order: SQLite 3.40 (seen 2026-11) takes other WITHOUT ROWID rows for damaged
-(`quick_check`: "NULL value in ..."), and no backup would ever count.
+Tables WITHOUT ROWID name the columns of their key first and in its order: quick_check of SQLite 3.40 (seen 2026-11-21)
+reports false NULLs otherwise, and a backup would be thought damaged.
 """
 
 from __future__ import annotations
