@@ -35,6 +35,7 @@ from perp_bot.trading.halts import Halts
 from perp_bot.trading.journal import Journal
 from perp_bot.trading.notes import Notes
 from perp_bot.trading.queue import Batch, EventQueue
+from perp_bot.trading.targets import due_targets
 from perp_bot.trading.venue_health import venue_trouble
 
 LOG = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ class TradingLoop:
         self._stored_risk = desk.risk
         self._stored_risk_s = 0.0
         self._stored_handled_ms = 0
-        self._sent_by_timer: set[str] = set()  # cloids
+        self._sent_once: set[str] = set()  # cloids of closing orders that no candle made
         self.reconnects = 0
 
     def stop(self) -> None:
@@ -232,7 +233,11 @@ class TradingLoop:
             executor.on_context(contexts)
             desk.market.take_context(contexts[-1])
         executor.on_time(now_ms)
-        return self._books.settle(now_ms)
+        count = self._books.settle(now_ms)
+        exiting = [symbol for symbol in batch.contexts if desk.is_exiting(symbol)]
+        for intent in due_targets(desk.account.positions, batch.contexts, now_ms, exiting):
+            count += self._send_once(intent, now_ms)
+        return count
 
     def _funding_hours(self, now_ms: int) -> None:
         for symbol, hour_ms in self._books.note_hours(now_ms):
@@ -292,11 +297,7 @@ class TradingLoop:
         desk.executor.on_time(now_ms)
         count = self._books.settle(now_ms)
         for intent in (*self._due_timeouts(now_ms), *self._delistings.due(now_ms)):
-            if intent.cloid in self._sent_by_timer:
-                continue  # it ended without closing the position: not journalled again at every pass
-            self._sent_by_timer.add(intent.cloid)
-            self.send_exit(intent, now_ms)
-            count += 1
+            count += self._send_once(intent, now_ms)
         return count + self._books.settle(now_ms) > 0
 
     def _due_timeouts(self, now_ms: int) -> list[OrderIntent]:
@@ -308,6 +309,14 @@ class TradingLoop:
                 attempt = max(0, now_ms - timeout_at_ms(position, config)) // MINUTE_MS
                 due += due_timeouts((position,), config, now_ms, attempt=attempt)
         return due
+
+    def _send_once(self, intent: OrderIntent, now_ms: int) -> int:
+        """Send a closing order, unless it was: one that closed nothing is not journalled again at every pass."""
+        if intent.cloid in self._sent_once:
+            return 0
+        self._sent_once.add(intent.cloid)
+        self.send_exit(intent, now_ms)
+        return 1
 
     def send_exit(self, intent: OrderIntent, now_ms: int) -> None:
         """Journal a closing order and hand it over; it goes out even when the store fails.
