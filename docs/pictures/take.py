@@ -17,8 +17,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-DEMO_S = 150
-WAIT_S = 120.0
+DEMO_S = 240
+WAIT_S = 200.0
 
 # file -> arguments of `python -m perp_bot.tui.picture`; all but the last need the living daemon
 PICTURES: dict[str, list[str]] = {

@@ -6,9 +6,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from perp_bot.bench.daemon_rig import STARTING, DaemonRig, cpu_s
+from perp_bot.bench.daemon_rig import STARTING, DaemonRig, cpu_s, practice_venue
 from perp_bot.bench.measure import Measurement, summarize, user_environment
-from perp_bot.practice.thread import PracticeServer
 
 SUBJECT = "daemon"
 HELP = "the daemon's process to its loop running and to its first decision (goal 1 s); at a warm practice venue"
@@ -24,7 +23,7 @@ def run(quick: bool) -> list[Measurement]:
     while the compiled ones are loaded behind.
     """
     first, again, stops = _Starts("first ever"), _Starts("history stored"), []
-    with tempfile.TemporaryDirectory(prefix="perpbot-bench-") as name, PracticeServer(speed=None, start="400") as venue:
+    with tempfile.TemporaryDirectory(prefix="perpbot-bench-") as name, practice_venue(None) as venue:
         folder = Path(name)
         environment = user_environment(folder)
         with DaemonRig(folder / "warm-up", venue, environment) as rig:

@@ -18,6 +18,7 @@ from perp_bot.config.paths import RuntimePaths
 from perp_bot.core.errors import DaemonAway, IpcError, PerpBotError
 from perp_bot.ipc.client import Client
 from perp_bot.ipc.state import StateSnapshot
+from perp_bot.practice.settings import Limits
 from perp_bot.practice.thread import PracticeServer
 
 PATIENCE_S = 60.0
@@ -113,6 +114,11 @@ class DaemonRig:
     def step(self, client: Client, to: str) -> None:
         """Advance the venue to the next close of `to` and wait until the daemon has settled it."""
         client.wait_until(self._venue.step(to=to), PATIENCE_S)
+
+
+def practice_venue(speed: float | None) -> PracticeServer:
+    """Return a venue that is not started yet: the same market each time, with weight enough for start after start."""
+    return PracticeServer(speed=speed, start="400", seed=42, limits=Limits(weight_per_minute=10**6))
 
 
 def rss_bytes(pid: int) -> int:

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from perp_bot.bench.daemon_rig import DaemonRig
+from perp_bot.bench.daemon_rig import DaemonRig, practice_venue
 from perp_bot.bench.demo import LIVE_PRICES
 from perp_bot.bench.ipc import peer
 from perp_bot.bench.measure import Measurement, user_environment
@@ -15,7 +15,6 @@ from perp_bot.bench.startup import perpbot
 from perp_bot.bench.terminal import Terminal
 from perp_bot.core.errors import PerpBotError
 from perp_bot.ipc.state import Counters
-from perp_bot.practice.thread import PracticeServer
 
 SUBJECT = "lag"
 HELP = "loop lag of a real daemon while five dashboards watch (goal p95 5 ms); the venue's clock runs 60 times faster"
@@ -26,13 +25,13 @@ WATCHERS = 5
 
 def run(quick: bool) -> list[Measurement]:
     """Run one daemon each: alone, with five subscribers that read everything, with five dashboards on terminals."""
-    seconds = 2.0 if quick else 40.0
+    seconds = 0.5 if quick else 40.0
     kinds = {"alone": _alone, f"{WATCHERS} subscribers": _subscribers, f"{WATCHERS} dashboards": _dashboards}
     found = []
     for kind, watch in kinds.items():
         with (
             tempfile.TemporaryDirectory(prefix="perpbot-bench-") as name,
-            PracticeServer(speed=SPEED) as venue,
+            practice_venue(SPEED) as venue,
             DaemonRig(Path(name), venue, user_environment(Path(name))) as rig,
         ):
             rig.start()
@@ -55,6 +54,7 @@ def _alone(_rig: DaemonRig, _folder: Path, seconds: float) -> None:
 
 def _subscribers(rig: DaemonRig, folder: Path, seconds: float) -> None:
     with peer("readers", folder, WATCHERS):
+        _await_viewers(rig)
         time.sleep(seconds)
         _check_viewers(rig)
 
@@ -62,16 +62,19 @@ def _subscribers(rig: DaemonRig, folder: Path, seconds: float) -> None:
 def _dashboards(rig: DaemonRig, folder: Path, seconds: float) -> None:
     command = [*perpbot(), "--config", str(rig.config_path), "tui"]
     with ExitStack() as stack:
-        screens = [
-            stack.enter_context(Terminal(command, folder, user_environment(folder))) for _ in range(WATCHERS)
-        ]
+        screens = [stack.enter_context(Terminal(command, folder, user_environment(folder))) for _ in range(WATCHERS)]
         for screen in screens:
             screen.await_text(LIVE_PRICES)
+        _await_viewers(rig)
         until_s = time.perf_counter() + seconds
         while time.perf_counter() < until_s:
             for screen in screens:
                 screen.read_for(0.02)  # a terminal that nobody reads would stop its dashboard
         _check_viewers(rig)
+
+
+def _await_viewers(rig: DaemonRig) -> None:
+    rig.await_state(lambda state: state.viewers >= WATCHERS)
 
 
 def _check_viewers(rig: DaemonRig) -> None:

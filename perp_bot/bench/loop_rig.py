@@ -23,8 +23,8 @@ from perp_bot.core.types import (
     OrderSide,
     OrderType,
 )
-from perp_bot.data.db.reader import Reader
 from perp_bot.data.db.pending import Unit
+from perp_bot.data.db.reader import Reader
 from perp_bot.data.db.rows import DecisionRow, OrderRow, Row, TradeRow
 from perp_bot.data.db.writer import Writer
 from perp_bot.data.market import FeedHealth

@@ -7,12 +7,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-from perp_bot.bench.daemon_rig import PATIENCE_S, DaemonRig, rss_bytes
+from perp_bot.bench.daemon_rig import PATIENCE_S, DaemonRig, practice_venue, rss_bytes
 from perp_bot.bench.measure import Measurement, summarize, user_environment
 from perp_bot.ipc.client import Client
-from perp_bot.practice.thread import PracticeServer
 
 SUBJECT = "soak"
 HELP = "30 venue-days at step: memory growth a day after the first (goal < 1 MB), wall time a day (goal < 60 s)"
@@ -31,12 +31,13 @@ class Day:
     wall_s: float
     rss_bytes: int
     decisions: int
+    entries: int
     accounting_error_usd: float
 
 
 def run(quick: bool) -> list[Measurement]:
     """Step through the days, one 15m close after the other, each settled before the next."""
-    with tempfile.TemporaryDirectory(prefix="perpbot-bench-") as name, PracticeServer(speed=None, start="400") as venue:
+    with tempfile.TemporaryDirectory(prefix="perpbot-bench-") as name, practice_venue(None) as venue:
         folder = Path(name)
         with DaemonRig(folder / "daemon", venue, user_environment(folder)) as rig:
             rig.start()
@@ -47,7 +48,7 @@ def run(quick: bool) -> list[Measurement]:
                 print(f"  {said}", file=sys.stderr, flush=True)
             rig.stop()
     first, last = days[0], days[-1]
-    growth = [float(after.rss_bytes - before.rss_bytes) for before, after in zip(days, days[1:], strict=False)]
+    growth = [float(after.rss_bytes - before.rss_bytes) for before, after in pairwise(days)]
     mean_mb = (last.rss_bytes - first.rss_bytes) / (len(days) - 1) / 1e6
     about = f"{first.rss_bytes / 1e6:.1f} MB after day 1, {last.rss_bytes / 1e6:.1f} MB after day {last.number}"
     return [
@@ -65,6 +66,12 @@ def live_through(rig: DaemonRig, days: int) -> Iterator[Day]:
                 rig.step(client, TIMEFRAME)
             wall_s = time.perf_counter() - began_s
             state, _age_s = client.state()
+            counters = state.counters
             yield Day(
-                number, wall_s, rss_bytes(rig.pid), state.counters.decisions, state.account.accounting_error_max_usd
+                number,
+                wall_s,
+                rss_bytes(rig.pid),
+                counters.decisions,
+                counters.entries,
+                state.account.accounting_error_max_usd,
             )

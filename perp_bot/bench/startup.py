@@ -58,9 +58,7 @@ def perpbot() -> list[str]:
 
 def _timed_process(command: list[str], expected_code: int, folder: Path, environment: dict[str, str]) -> float:
     start = time.perf_counter()
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
     took_s = time.perf_counter() - start
     if done.returncode != expected_code:
         said = (done.stderr or done.stdout).strip().splitlines() or ["silent"]

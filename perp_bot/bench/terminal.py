@@ -27,7 +27,11 @@ _CONTROL = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[PX^_\]].*?(?:\x1b\\|\x07)|
 class Terminal:
     """Runs one command on a pseudo-terminal of 160x48; it is gone when the block ends."""
 
-    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str], *, ends_within_s: float = 10.0
+    ) -> None:
+        """`ends_within_s`: how long a command that is still there at the end has, before it is killed."""
+        self._ends_within_s = ends_within_s
         self._command = list(command)
         self._folder = folder
         self._environment = {**environment, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
@@ -59,7 +63,7 @@ class Terminal:
         if self._process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGTERM)  # what it started as children of its own ends with it
-            self.read_for(10.0)
+            self.read_for(self._ends_within_s)
             if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
@@ -78,7 +82,9 @@ class Terminal:
         while wanted not in _CONTROL.sub(b"", self._drawn):
             if not self._read(deadline_s):
                 said = _CONTROL.sub(b" ", self._drawn).decode(errors="replace").split()[-20:]
-                raise PerpBotError(f"{Path(self._command[0]).name} did not show {text!r}; it ends with: {' '.join(said)}")
+                raise PerpBotError(
+                    f"{Path(self._command[0]).name} did not show {text!r}; it ends with: {' '.join(said)}"
+                )
         return time.perf_counter() - self.started_s
 
     def read_for(self, seconds: float) -> None:

@@ -71,7 +71,7 @@ def run(config_path: Path | None, *, headless: bool, duration_s: float | None) -
         )
         stack.callback(daemon.stop)
         if headless:
-            return _watch_headless(config, session, daemon, duration_s or DEFAULT_HEADLESS_S)
+            return _watch_headless(config, session, venue, daemon, duration_s or DEFAULT_HEADLESS_S)
         from perp_bot.tui import app  # the dashboard is loaded only where there is a terminal
 
         _await_daemon(config, daemon)
@@ -156,7 +156,7 @@ def _last_state(config: Config) -> StateSnapshot | None:
         return None
 
 
-def _watch_headless(config: Config, session: Session, daemon: Child, duration_s: float) -> int:
+def _watch_headless(config: Config, session: Session, venue: Child, daemon: Child, duration_s: float) -> int:
     """Print a line a second on stderr, then one JSON object on stdout."""
     started = time.monotonic()
     state = _await_daemon(config, daemon)
@@ -164,8 +164,9 @@ def _watch_headless(config: Config, session: Session, daemon: Child, duration_s:
     while time.monotonic() - started < duration_s:
         next_line += 1.0
         time.sleep(max(0.0, min(next_line, started + duration_s) - time.monotonic()))
-        if daemon.exit_code is not None:
-            raise PerpBotError(f"the daemon ended early with code {daemon.exit_code}: {daemon.last_words()}")
+        for child in (venue, daemon):
+            if child.exit_code is not None:
+                raise PerpBotError(f"the {child.name} ended early with code {child.exit_code}: {child.last_words()}")
         fresh = _last_state(config)
         if fresh is None:
             _say("the daemon does not answer")

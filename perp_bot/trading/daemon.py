@@ -193,8 +193,8 @@ class Daemon:
         self._check_needs(desk, strategy)
         auditor.start()
         stack.callback(auditor.stop)
+        market.start()  # first: its connections are made while the signals' modules are loaded
         self._start_signals(stack, desk, market)
-        market.start()
         for symbol, hour_ms in desk.funding_due:
             market.request_funding(symbol, hour_ms)
         self._is_starting = False  # from here on the loop ends itself

@@ -164,7 +164,7 @@ class TradingLoop:
     def handle(self, batch: Batch) -> None:
         """Handle one batch."""
         desk = self._desk
-        now_ms = batch.frame.venue_ms if batch.frame is not None else self._clock.now_ms()
+        now_ms = self._now_ms() if batch.frame is None else batch.frame.venue_ms
         changed = self._controls.latch.look(now_ms)
         for request in batch.controls:
             changed |= self._control(request, now_ms)
@@ -185,6 +185,16 @@ class TradingLoop:
         self._publish(changed)
         self._answer_waiters()
         self._owed.look()
+
+    def _now_ms(self) -> int:
+        """Return the time of a pass without a clock frame.
+
+        At `step` the clock moves before the minute's marks and trades are taken; time has come only as far as the
+        newest frame handled, by this run or the one before, or a timer would fire on the prices of a minute ago.
+        """
+        if not self._clock.stepped:
+            return self._clock.now_ms()
+        return self._frame_ms or self._desk.handled_ms or self._clock.now_ms()
 
     def _control(self, request: ControlRequest, now_ms: int) -> bool:
         if request.is_expired(monotonic_s()):
@@ -265,10 +275,10 @@ class TradingLoop:
 
     def _is_market_ready(self) -> bool:
         """Whether every listed coin has a mark and a book, or the wait for them is over."""
+        if self._clock.stepped and self._frame_ms is None:
+            return False  # the venue sends its newest minute again: the first frame always comes
         if monotonic_s() - self._started_s > MARKET_READY_S:
             return True
-        if self._clock.stepped and self._frame_ms is None:
-            return False
         desk = self._desk
         listed = [symbol for symbol in desk.symbols if not self._delistings.is_delisted(symbol)]
         return all(desk.market.context(symbol) and desk.market.book(symbol) for symbol in listed)

@@ -41,6 +41,7 @@ CAPITAL_STOP = Stretch("capital_stop", "522.25", 42, (("1m", 75),), {"risk": {"m
 # The same LONG with a stop that a mark passes 12 s into a minute: it fills from the book of the minute before.
 EARLY_STOP = Stretch("early_stop", "522.25", 42, (("1m", 75),), {"risk": {"max_loss_per_trade_pct": 0.0165}})
 
+
 @dataclass(slots=True)
 class Outcome:
     """What a session left on disk."""

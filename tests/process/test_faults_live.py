@@ -1,4 +1,4 @@
-"""Faults that only a running clock shows: a silent venue, a wrong clock, gaps that REST fills; at 60 times real time."""
+"""Faults that only a running clock shows: a silent venue, a wrong clock, gaps that REST fills; at speed 60."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
-from perp_bot.config.model import Config, DataConfig, ExecutionConfig, RiskConfig, TradingConfig
+from perp_bot.config.model import Config, DataConfig, ExecutionConfig, RiskConfig, SignalsConfig, TradingConfig
 from perp_bot.core.clock import VenueClock, monotonic_s
 from perp_bot.core.errors import IpcError, StoreError
 from perp_bot.core.events import BoundaryClosed, ClockFrame, CloseStatus, MarketEvent, SeriesClose
@@ -161,6 +161,7 @@ def config_of(folder: Path, **sections: Any) -> Config:
         trading=sections.get("trading", TradingConfig(leverage=3, capital_usd=1_000.0, margin_usage_limit=0.9)),
         risk=sections.get("risk", RiskConfig(max_positions=2)),
         execution=sections.get("execution", ExecutionConfig(order_type="taker")),
+        signals=sections.get("signals", SignalsConfig()),
         data=DataConfig(db_path=folder / "perp_bot.db", primary_timeframe="15m"),
     )
 
@@ -246,7 +247,8 @@ class DeskRig:
         self._open(now_ms)
 
     def rebuilt(self) -> Desk:
-        """Return the desk that the database gives right now."""
+        """Return the desk that the database gives once everything has landed."""
+        self.flush()
         with Reader(self.db) as reader:
             return recovery.rebuild(
                 self.config, self.strategy, lambda: self.market.instruments, self.latch, reader, force=self.force,
@@ -325,6 +327,11 @@ class DeskRig:
             frame=ClockFrame(to_ms),
         )
 
+    def later(self, by_ms: int) -> None:
+        """Let time pass without any market data."""
+        self.clock.observe(self.now_ms + by_ms)
+        self.handle(frame=ClockFrame(self.now_ms))
+
     def boundary_at(
         self,
         close_ms: int,
@@ -350,6 +357,15 @@ class DeskRig:
         """Open a position by a decision at the next close."""
         close_ms = self.now_ms // QUARTER * QUARTER + QUARTER if close_ms is None else close_ms
         self.decide(close_ms, Enter(symbol, side, "told to", **more))
+
+    def fill_entry(self, symbol: str, size: float) -> None:
+        """Let a minute pass in which the market trades `size` through the resting entry of a coin."""
+        order = self.desk.live_entry(symbol)
+        assert order is not None
+        assert order.intent.limit_px is not None
+        to_ms = self.now_ms + MINUTE
+        px = float(order.intent.limit_px) - order.intent.side.sign * 5.0
+        self.step(to_ms, trades=(self.trade(symbol, px, size, to_ms - 1),))
 
     # ------------------------------------------------------------ controls
 

@@ -184,7 +184,7 @@ def test_flatten_while_an_entry_is_part_filled_cancels_the_rest_and_closes_the_p
     (entry,) = rig.desk.entries_working()
     assert entry.intent.limit_px is not None
     through = float(entry.intent.limit_px) - 5.0
-    rig.step(CLOSE + MINUTE, trades=(rig.trade("BTC", through, 0.005, CLOSE + MINUTE - 1),))
+    rig.fill_entry("BTC", 0.005)
     assert float(rig.desk.account.positions[0].size) == 0.005
     assert rig.commit("flatten").status == "flat"
     rig.step(CLOSE + 2 * MINUTE, trades=(rig.trade("BTC", through, 1.0, CLOSE + 2 * MINUTE - 1),))
@@ -196,8 +196,7 @@ def test_cancel_orders_cancels_entries_and_never_a_stop(rig: DeskRig) -> None:
     """The protective stop stays through it."""
     limit_rig(rig)
     rig.decide(CLOSE, Enter("BTC", Side.LONG, "told to"))
-    (entry,) = rig.desk.entries_working()
-    rig.step(CLOSE + MINUTE, trades=(rig.trade("BTC", float(entry.intent.limit_px or 0) - 5.0, 0.005),))
+    rig.fill_entry("BTC", 0.005)
     answer = rig.commit("cancel_orders")
     assert answer.status == "done"
     assert "1 entry orders cancelled" in answer.text
@@ -217,12 +216,10 @@ def test_a_position_that_changed_since_the_preview_is_not_closed(rig: DeskRig) -
     """Another size, another answer: `changed`, and nothing is sent."""
     limit_rig(rig)
     rig.decide(CLOSE, Enter("BTC", Side.LONG, "told to"))
-    (entry,) = rig.desk.entries_working()
-    through = float(entry.intent.limit_px or 0) - 5.0
-    rig.step(CLOSE + MINUTE, trades=(rig.trade("BTC", through, 0.005),))
+    rig.fill_entry("BTC", 0.005)
     preview = rig.done("prepare", action="close", symbol="BTC").preview
     assert preview is not None
-    rig.step(CLOSE + 2 * MINUTE, trades=(rig.trade("BTC", through, 0.005),))
+    rig.fill_entry("BTC", 0.005)
     assert rig.refused("commit", token=preview.token).code == "changed"
     assert float(rig.desk.account.positions[0].size) == 0.01
     assert rig.rows("SELECT 1 FROM orders WHERE role = 'exit'") == []
@@ -243,7 +240,7 @@ def test_a_close_that_waits_for_a_fresh_book_is_answered_when_it_is_flat(rig: De
     preview = rig.done("prepare", action="close", symbol="BTC").preview
     assert preview is not None
     answers: list[Outcome] = []
-    rig.clock.observe(rig.now_ms + MINUTE)  # the newest book is a minute old now
+    rig.later(MINUTE)  # the newest book is a minute old now
     rig.handle(controls=[rig.request("commit", answers, token=preview.token)])
     rig.handle()
     assert answers == []
@@ -261,7 +258,7 @@ def test_a_close_that_finds_no_book_in_time_says_partly_flat(rig: DeskRig) -> No
     preview = rig.done("prepare", action="close", symbol="BTC").preview
     assert preview is not None
     rig.loop._owed._within_s = 0.0
-    rig.clock.observe(rig.now_ms + MINUTE)
+    rig.later(MINUTE)
     answer = rig.done("commit", token=preview.token)
     assert answer.status == "partly_flat"
     assert "BTC" in answer.text
@@ -289,7 +286,7 @@ def test_an_exit_that_is_under_way_is_not_sent_twice(rig: DeskRig) -> None:
     """A second flatten while the first waits for its book adds no order."""
     rig.enter("BTC")
     rig.loop._owed._within_s = 0.0
-    rig.clock.observe(rig.now_ms + MINUTE)
+    rig.later(MINUTE)
     assert rig.commit("flatten").status == "partly_flat"
     assert rig.commit("flatten").status == "partly_flat"
     assert len(rig.rows("SELECT 1 FROM orders WHERE role = 'exit'")) == 1

@@ -1,0 +1,89 @@
+"""Every subject of `perpbot bench` runs end to end on little, with real processes, sockets and terminals."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from perp_bot.bench import runner, soak
+from perp_bot.bench.runner import Subject
+
+QUICK = {
+    "daemon": [
+        "start -> loop runs, first ever",
+        "start -> first decision, first ever",
+        "  CPU until first decision, first ever",
+        "start -> loop runs, history stored",
+        "start -> first decision, history stored",
+        "  CPU until first decision, history stored",
+        "asked to stop -> ended",
+    ],
+    "demo": ["command -> first frame", "command -> live prices"],
+    "lag": ["loop lag, alone", "loop lag, 5 subscribers", "loop lag, 5 dashboards"],
+    "loop": [
+        "close_to_decision_ms",
+        "close_to_commit_ms, holds",
+        "close_to_commit_ms, orders",
+        "mark_to_stop_ms",
+    ],
+    "practice": [
+        "start",
+        "history, cold",
+        "history, warm",
+        "step, nobody connected",
+        "step, subscribed as a daemon",
+    ],
+    "tui": [
+        "start -> first frame",
+        "start -> live data",
+        "q -> ended",
+        "CPU of one second of watching",
+        "drawn in one second",
+        "memory",
+    ],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", QUICK)
+def test_a_subject_runs_end_to_end_and_its_figures_are_numbers(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One JSON object on stdout, nothing failed, every figure finite with n samples and a slow end no better."""
+    monkeypatch.chdir(tmp_path)
+    code = runner.main((name,), as_json=True, baseline=False, quick=True)
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    found = json.loads(out)
+    assert (code, found["failed"]) == (0, {})
+    rows = found["measurements"]
+    assert [(row["subject"], row["name"]) for row in rows] == [(name, title) for title in QUICK[name]]
+    for row in rows:
+        assert row["n"] >= 1
+        assert math.isfinite(row["median"]), row
+        assert row["median"] >= 0.0, row
+        worse = row["p95"] <= row["median"] if row["unit"].endswith("/s") else row["p95"] >= row["median"]
+        assert worse, row
+    assert list(tmp_path.iterdir()) == []  # what is measured leaves nothing where the user stands
+
+
+def test_a_run_without_names_leaves_out_what_takes_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`soak` runs when it is named; everything else runs by default."""
+    ran: list[str] = []
+
+    def noting(subject: Subject) -> Subject:
+        return Subject(
+            subject.name, subject.help, lambda quick: ran.append(subject.name) or [], subject.only_when_named
+        )
+
+    known = {name: noting(subject) for name, subject in runner.subjects().items()}
+    monkeypatch.setattr(runner, "subjects", lambda: known)
+    assert runner.main((), as_json=True, baseline=False) == 0
+    assert ran == sorted(set(known) - {soak.SUBJECT})
+    runner.main((soak.SUBJECT,), as_json=True, baseline=False)
+    assert ran[-1] == soak.SUBJECT
