@@ -43,7 +43,6 @@ def main() -> int:
         try:
             config = _session(demo)
             if not _wait_for_position(config):
-                print(f"no position with a closed trade before it within {WAIT_S:.0f} s", file=sys.stderr)
                 return 1
             for name, options in PICTURES.items():
                 if "--offline" not in options:
@@ -66,6 +65,7 @@ def _session(demo: subprocess.Popen[str]) -> Path:
 
 def _wait_for_position(config: Path) -> bool:
     deadline_s = time.monotonic() + WAIT_S
+    last = ""
     while time.monotonic() < deadline_s:
         found = subprocess.run(
             [sys.executable, "-m", "perp_bot", "--config", str(config), "status", "--json"],
@@ -75,7 +75,11 @@ def _wait_for_position(config: Path) -> bool:
             state = json.loads(found.stdout)["state"]
             if state["positions"] and state["counters"]["trades"]:
                 return True
+            last = f"{state['status']}, {state['counters']}"
+        else:
+            last = found.stderr.strip()
         time.sleep(0.3)
+    print(f"no position with a closed trade before it within {WAIT_S:.0f} s; at the end: {last}", file=sys.stderr)
     return False
 
 

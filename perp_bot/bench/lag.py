@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from perp_bot.ipc.state import Counters
 SUBJECT = "lag"
 HELP = "loop lag of a real daemon while five dashboards watch (goal p95 5 ms); the venue's clock runs 60 times faster"
 
+Environment = Mapping[str, str]
+
 SPEED = 60.0
 WATCHERS = 5
 
@@ -28,15 +31,14 @@ def run(quick: bool) -> list[Measurement]:
     seconds = 0.5 if quick else 40.0
     kinds = {"alone": _alone, f"{WATCHERS} subscribers": _subscribers, f"{WATCHERS} dashboards": _dashboards}
     found = []
-    for kind, watch in kinds.items():
-        with (
-            tempfile.TemporaryDirectory(prefix="perpbot-bench-") as name,
-            practice_venue(SPEED) as venue,
-            DaemonRig(Path(name), venue, user_environment(Path(name))) as rig,
-        ):
-            rig.start()
-            watch(rig, Path(name), seconds)
-            found.append(_measured(kind, rig.await_state(lambda state: True).counters, seconds))
+    with tempfile.TemporaryDirectory(prefix="perpbot-bench-") as name:
+        environment = user_environment(Path(name))
+        for number, (kind, watch) in enumerate(kinds.items()):
+            folder = Path(name) / str(number)
+            with practice_venue(SPEED) as venue, DaemonRig(folder, venue, environment) as rig:
+                rig.start()
+                watch(rig, environment, seconds)
+                found.append(_measured(kind, rig.await_state(lambda state: True).counters, seconds))
     return found
 
 
@@ -48,21 +50,21 @@ def _measured(kind: str, counters: Counters, seconds: float) -> Measurement:
     return Measurement(SUBJECT, f"loop lag, {kind}", "ms", counters.loop_lag_passes, median, p95, detail)
 
 
-def _alone(_rig: DaemonRig, _folder: Path, seconds: float) -> None:
+def _alone(_rig: DaemonRig, _environment: Environment, seconds: float) -> None:
     time.sleep(seconds)
 
 
-def _subscribers(rig: DaemonRig, folder: Path, seconds: float) -> None:
-    with peer("readers", folder, WATCHERS):
+def _subscribers(rig: DaemonRig, _environment: Environment, seconds: float) -> None:
+    with peer("readers", rig.paths.directory, WATCHERS):
         _await_viewers(rig)
         time.sleep(seconds)
         _check_viewers(rig)
 
 
-def _dashboards(rig: DaemonRig, folder: Path, seconds: float) -> None:
+def _dashboards(rig: DaemonRig, environment: Environment, seconds: float) -> None:
     command = [*perpbot(), "--config", str(rig.config_path), "tui"]
     with ExitStack() as stack:
-        screens = [stack.enter_context(Terminal(command, folder, user_environment(folder))) for _ in range(WATCHERS)]
+        screens = [stack.enter_context(Terminal(command, rig.paths.directory, environment)) for _ in range(WATCHERS)]
         for screen in screens:
             screen.await_text(LIVE_PRICES)
         _await_viewers(rig)

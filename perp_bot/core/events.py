@@ -48,6 +48,14 @@ class FundingSettled:
 
 
 @dataclass(frozen=True, slots=True)
+class MissedMinutes:
+    """The whole minutes that the stream missed, by REST: their extremes stand in for the marks of that time."""
+
+    symbol: str
+    candles: tuple[Candle, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StreamStatus:
     """The market stream's health changed."""
 
@@ -70,7 +78,7 @@ class ClockFrame:
     venue_ms: int
 
 
-MarketEvent = BoundaryClosed | FundingSettled | StreamStatus | FeedOverflow
+MarketEvent = BoundaryClosed | FundingSettled | MissedMinutes | StreamStatus | FeedOverflow
 
 
 class MarketSink(Protocol):

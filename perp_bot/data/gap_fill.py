@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from perp_bot.core.clock import monotonic_s
-from perp_bot.core.events import MarketSink, StreamStatus
+from perp_bot.core.errors import VenueError
+from perp_bot.core.events import MarketSink, MissedMinutes, StreamStatus
 from perp_bot.data.candles import CandleManager
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 3.0
+
+Missed = Callable[[int], tuple[MissedMinutes, ...]]
 
 
 @dataclass(slots=True)
@@ -32,8 +36,10 @@ class GapFill:
 
     name = "gap fill"
 
-    def __init__(self, candles: CandleManager, sink: MarketSink) -> None:
+    def __init__(self, candles: CandleManager, sink: MarketSink, missed: Missed) -> None:
+        """`missed` reads the whole minutes since a venue time, one event a coin; VenueError when REST fails."""
         self._candles = candles
+        self._missed = missed
         self._sink = sink
         self._lock = threading.Lock()
         self._gap: _Gap | None = None
@@ -68,6 +74,8 @@ class GapFill:
         if gap is None:
             return
         filled, problem = self._candles.fill_gap(gap.since_ms)
+        if problem is None:
+            problem = self._tell_missed(gap)
         outcome = f"{filled} candles filled by REST" if problem is None else f"the gap is not filled yet: {problem}"
         if gap.is_reported:
             log.info("market stream: %s", outcome)
@@ -78,6 +86,15 @@ class GapFill:
                 gap.next_try_s = monotonic_s() + RETRY_S
             elif self._gap is gap:
                 self._gap = None
+
+    def _tell_missed(self, gap: _Gap) -> str | None:
+        try:
+            events = self._missed(gap.since_ms)
+        except VenueError as error:
+            return str(error)
+        for event in events:
+            self._sink.put_event(event)
+        return None
 
     def _report(self, gap: _Gap, outcome: str) -> None:
         note = f"reconnected after {gap.outage_s:.1f} s, {gap.subscriptions} subscriptions, {outcome}"

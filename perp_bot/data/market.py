@@ -13,7 +13,7 @@ from perp_bot.config.venues import base_url, ws_url
 from perp_bot.core import timeframes
 from perp_bot.core.clock import VenueClock, monotonic_s
 from perp_bot.core.errors import ConfigError
-from perp_bot.core.events import MarketSink, StreamStatus
+from perp_bot.core.events import MarketSink, MissedMinutes, StreamStatus
 from perp_bot.core.types import Candle, FundingRate, Instrument
 from perp_bot.data.answers import VenueStatus
 from perp_bot.data.candles import CandleManager, LateCandles
@@ -23,7 +23,7 @@ from perp_bot.data.funding_desk import FundingDesk
 from perp_bot.data.gap_fill import GapFill
 from perp_bot.data.history import closed_history
 from perp_bot.data.ingest import StreamIngest
-from perp_bot.data.limiter import WeightLimiter
+from perp_bot.data.limiter import RequestClass, WeightLimiter
 from perp_bot.data.rest_worker import RestWorker
 from perp_bot.data.store_ports import CandleReader, RowWriter
 from perp_bot.data.upkeep import FIRST_ROWS, FUNDING, SeriesUpkeep, StoredSeries
@@ -102,7 +102,7 @@ class MarketData(StreamListener):
             is_listed=self._is_listed,
         )
         self._funding = FundingDesk(client=self.client, clock=clock, sink=sink, store=self._store_funding)
-        self._gap = GapFill(self._candles, sink)
+        self._gap = GapFill(self._candles, sink, self._missed_minutes)
         self._watch = VenueWatch(client=self.client, clock=clock, on_instruments=self._take_instruments)
         self._worker: RestWorker | None = None
         self._ingest: StreamIngest | None = None
@@ -330,6 +330,24 @@ class MarketData(StreamListener):
                 found.append(StoredSeries(coin, FUNDING, next_hour_ms))
         finally:
             reader.close()
+        return tuple(found)
+
+    def _missed_minutes(self, since_ms: int) -> tuple[MissedMinutes, ...]:
+        """Read the whole minutes between `since_ms` and now of every listed coin."""
+        first_ms = timeframes.open_of("1m", since_ms - 1) + timeframes.MINUTE_MS
+        now_ms = self._clock.now_ms()
+        if self._clock.stepped:
+            # The clock stood still while the stream was away; the newest minute is sent again, with its marks.
+            now_ms = self.client.exchange_status().time_ms - timeframes.MINUTE_MS
+        until_ms = timeframes.open_of("1m", now_ms)
+        if until_ms <= first_ms:
+            return ()
+        found = []
+        for coin in self._config.trading.symbols:
+            if self._is_listed(coin):
+                rows = self.client.candles(coin, "1m", first_ms, until_ms - 1, RequestClass.RECONCILE)
+                whole = tuple(row for row in rows if row.open_ms >= first_ms and row.close_ms <= until_ms)
+                found.append(MissedMinutes(coin, whole))
         return tuple(found)
 
     def _store_candles(self, candles: tuple[Candle, ...]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 
 from perp_bot.core.errors import VenueError
 from perp_bot.core.timeframes import HOUR_MS, MINUTE_MS, iso
@@ -20,6 +21,42 @@ from perp_bot.trading.desk import Desk
 from perp_bot.trading.notes import Notes
 
 
+class PassedStops:
+    """Fires stops that the price passed while nobody watched."""
+
+    def __init__(self, desk: Desk, books: Bookkeeper, notes: Notes) -> None:
+        self._desk = desk
+        self._books = books
+        self._notes = notes
+
+    def after_outage(self, symbol: str, minutes: Iterable[Candle], now_ms: int) -> bool:
+        """Fire the stop that was passed while the stream was away; return whether there was one."""
+        position = self._desk.account.position(symbol)
+        fired = None if position is None else stop_inputs(position, minutes)
+        if position is None or fired is None:
+            return False
+        book, context = fired
+        # The stream is back: what it brought since is newer, so this input takes the present time; its price stays.
+        at_ms = max(now_ms, self._newest_ms(symbol) + 1)
+        text = f"{symbol}: its stop was passed at {iso(context.venue_ms)} while the market stream was away"
+        self.fire(position, replace(book, venue_ms=at_ms), replace(context, venue_ms=at_ms), now_ms, text)
+        return True
+
+    def fire(self, position: Position, book: Book, context: AssetContext, now_ms: int, text: str) -> None:
+        """Give the executor the input that triggers and fills the stop, and tell why."""
+        self._notes.say("RECONCILE", text, now_ms, position.symbol, level=logging.WARNING)
+        entry = self._desk.live_entry(position.symbol)
+        if entry is not None:  # the book made up here is there for the stop alone
+            self._desk.executor.cancel(entry.intent.cloid, now_ms, "the position's stop was passed")
+        self._desk.executor.on_book(book)
+        self._desk.executor.on_context([context])
+        self._books.settle(now_ms)
+
+    def _newest_ms(self, symbol: str) -> int:
+        book, context = self._desk.market.book(symbol), self._desk.market.context(symbol)
+        return max(0 if book is None else book.venue_ms, 0 if context is None else context.venue_ms)
+
+
 class Downtime:
     """Runs once, after the desk is rebuilt and before anything is decided."""
 
@@ -28,6 +65,7 @@ class Downtime:
         self._client = client
         self._books = books
         self._notes = notes
+        self._stops = PassedStops(desk, books, notes)
 
     def make_up(self, now_ms: int, replay_from_ms: int | None) -> None:
         """Fire stops and note funding of the hours that nobody watched, for positions that were open."""
@@ -52,7 +90,8 @@ class Downtime:
             held_until_ms = until_ms if fired is None else fired[1].venue_ms
             self._owe_missed_hours(position, minutes, since_ms, held_until_ms)
             if fired is not None:
-                self._fire_stop(position, *fired, now_ms)
+                text = f"{position.symbol}: its stop was passed at {iso(fired[1].venue_ms)} while the daemon was down"
+                self._stops.fire(position, *fired, now_ms, text)
 
     def _tell_unknown(self, symbol: str, minutes: list[Candle], since_ms: int, now_ms: int) -> None:
         """Say which part of the downtime the venue no longer has (it keeps 5,000 minutes)."""
@@ -78,16 +117,6 @@ class Downtime:
         if missing:
             text = f"{symbol}: {len(missing)} funding hours of the downtime cannot be priced and are missing"
             self._notes.say("RECONCILE", text, until_ms, symbol, level=logging.WARNING)
-
-    def _fire_stop(self, position: Position, book: Book, context: AssetContext, now_ms: int) -> None:
-        text = f"{position.symbol}: its stop was passed at {iso(context.venue_ms)} while the daemon was down"
-        self._notes.say("RECONCILE", text, now_ms, position.symbol, level=logging.WARNING)
-        entry = self._desk.live_entry(position.symbol)
-        if entry is not None:  # the book made up below is there for the stop alone
-            self._desk.executor.cancel(entry.intent.cloid, now_ms, "the position's stop was passed")
-        self._desk.executor.on_book(book)
-        self._desk.executor.on_context([context])
-        self._books.settle(now_ms)
 
 
 def missed_hours(position: Position, since_ms: int, until_ms: int) -> tuple[int, ...]:

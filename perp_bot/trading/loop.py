@@ -15,7 +15,7 @@ from typing import Protocol
 
 from perp_bot.core.clock import VenueClock, monotonic_s
 from perp_bot.core.errors import IpcError, PerpBotError
-from perp_bot.core.events import BoundaryClosed, FeedOverflow, FundingSettled, MarketEvent, StreamStatus
+from perp_bot.core.events import BoundaryClosed, FeedOverflow, FundingSettled, MarketEvent, MissedMinutes, StreamStatus
 from perp_bot.core.timeframes import MINUTE_MS
 from perp_bot.core.types import Instrument, OrderIntent
 from perp_bot.data.db.rows import StateRow
@@ -31,6 +31,7 @@ from perp_bot.trading.boundary import BoundaryDesk
 from perp_bot.trading.controls import Controls
 from perp_bot.trading.delisting import Delistings
 from perp_bot.trading.desk import Desk
+from perp_bot.trading.downtime import PassedStops
 from perp_bot.trading.halts import Halts
 from perp_bot.trading.journal import Journal
 from perp_bot.trading.notes import Notes
@@ -101,6 +102,7 @@ class TradingLoop:
         self._market = market
         self._hooks = hooks
         self._delistings = Delistings(desk, notes)
+        self._passed_stops = PassedStops(desk, books, notes)
         self._halts = Halts(desk, journal, notes, books, controls.cancel_entries)
         self._stopping = threading.Event()
         self._waiters: list[tuple[ControlRequest, int]] = []
@@ -262,6 +264,8 @@ class TradingLoop:
         if isinstance(event, FundingSettled):
             self._books.pay(event.funding, now_ms)
             return True
+        if isinstance(event, MissedMinutes):
+            return self._passed_stops.after_outage(event.symbol, event.candles, now_ms)
         if isinstance(event, StreamStatus):
             return self._stream(event, now_ms)
         assert isinstance(event, FeedOverflow)

@@ -90,10 +90,10 @@ def test_a_child_that_ends_says_why(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("tradin: {}\n")
     child = Child("daemon", ["--config", str(tmp_path / "broken.yaml"), "trade", "--paper"], tmp_path / "out")
     session = demo.Session(tmp_path, tmp_path / "broken.yaml", "http://127.0.0.1:9", 9)
-    with pytest.raises(VenueAway, match="ended with code 2: .*tradin"):
+    with pytest.raises(VenueAway, match=r"ended with code 2: .*tradin"):
         demo._await_venue(session, child)
     config = load_config(None)
-    with pytest.raises(DaemonAway, match="ended with code 2: .*tradin"):
+    with pytest.raises(DaemonAway, match=r"ended with code 2: .*tradin"):
         demo._await_daemon(config, child)
     with pytest.raises(PerpBotError):
         demo._watch_headless(config, session, child, child, 0.5)

@@ -127,10 +127,6 @@ def test_a_coin_delisted_while_flat_gets_no_entry_and_may_come_back(tmp_path: Pa
         assert rig.stop() == 0
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="marks missed while the stream is away are not made up for: `Downtime` looks at a restart only",
-)
 def test_a_stop_that_was_passed_while_the_stream_was_away_has_fired(tmp_path: Path) -> None:
     """The price goes through the stop and comes back during an outage: an exchange's stop would have fired."""
     settings = {**SETTINGS, "risk": {"max_loss_per_trade_pct": 0.001, "cooldown_seconds": 3600}}

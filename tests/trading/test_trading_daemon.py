@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -69,6 +69,24 @@ class Running:
         return state
 
 
+def _connect(paths: RuntimePaths, codes: list[object]) -> Client:
+    """Return a client of the daemon once it trades; `codes` holds how it ended when it did."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        assert not codes, codes
+        with suppress(DaemonAway, IpcError):
+            client = Client(paths.socket, timeout_s=25.0)
+            try:
+                if client.state()[0].status not in ("STARTING", "RECONCILING"):
+                    return client
+            except (DaemonAway, IpcError):
+                client.close()
+                continue
+            client.close()
+        time.sleep(0.01)
+    raise AssertionError("the daemon does not trade after 20 s")
+
+
 @contextmanager
 def running(config: Config, venue: PracticeServer, *, force: bool = False) -> Iterator[Running]:
     """Run a daemon until the block ends; it must end with 0."""
@@ -83,18 +101,7 @@ def running(config: Config, venue: PracticeServer, *, force: bool = False) -> It
 
     thread = threading.Thread(target=work)
     thread.start()
-    deadline = time.monotonic() + 20
-    paths = RuntimePaths(config.data.db_path)
-    while True:
-        assert not codes, codes
-        assert time.monotonic() < deadline
-        try:
-            client = Client(paths.socket, timeout_s=25.0)
-            if client.state()[0].status not in ("STARTING", "RECONCILING"):
-                break
-            client.close()
-        except (DaemonAway, IpcError):
-            time.sleep(0.01)
+    client = _connect(RuntimePaths(config.data.db_path), codes)
     try:
         with client:
             made = Running(venue, client, daemon)
