@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import threading
@@ -37,9 +38,22 @@ def _run(quick: bool) -> list[Measurement]:
     with tempfile.TemporaryDirectory() as name:
         rig = LoopRig(Path(name))
         try:
-            return [*_decisions(rig, 300 if quick else 2000), _stops(rig, 60 if quick else 400)]
+            found = [*_decisions(rig, 300 if quick else 2000), _stops(rig, 60 if quick else 400)]
         finally:
             rig.close()
+        return [*found, _flushes(Path(name), 50 if quick else 400)]
+
+
+def _flushes(folder: Path, count: int) -> Measurement:
+    """Time the disk alone: what an intent cannot be faster than."""
+    seconds = []
+    with (folder / "flushed").open("wb", buffering=0) as file:
+        for _ in range(count):
+            file.write(b"x" * 4096)
+            started_s = monotonic_s()
+            os.fdatasync(file.fileno())
+            seconds.append(monotonic_s() - started_s)
+    return summarize(SUBJECT, "disk flush (floor)", "ms", seconds, scale=1e3, detail="4 KB appended and flushed")
 
 
 def _decisions(rig: LoopRig, count: int) -> list[Measurement]:

@@ -224,7 +224,7 @@ def _unit(value: float | None, unit: str) -> str:
 def _limits(limits: tuple[LimitState, ...]) -> Table:
     table = _table("limits", "name", "state", "used")
     for row in limits:
-        mark = Text("BREACHED", style="bold red") if row.breached else Text("ok", style="green")
+        mark = Text("AT LIMIT", style="bold red") if row.breached else Text("ok", style="green")
         table.add_row(row.name, mark, Text(row.text))
     return table
 

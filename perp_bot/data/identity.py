@@ -34,9 +34,10 @@ def claim(reader: Reader, identity: str, now_ms: int) -> StateRow | None:
     if stored is None:
         return StateRow(KEY, identity, now_ms)
     if stored != identity:
+        which = " (or delete it: it holds practice only)" if str(stored).startswith(PRACTICE) else ""
         raise StoreError(
             f"this database belongs to {stored}, the venue is {identity}: two markets do not mix in one database; "
-            "set another data.db_path, or move the file away"
+            f"set another data.db_path, or move the file away{which}"
         )
     return None
 

@@ -28,6 +28,7 @@ QUICK = {
         "close_to_commit_ms, holds",
         "close_to_commit_ms, orders",
         "mark_to_stop_ms",
+        "disk flush (floor)",
     ],
     "practice": [
         "start",

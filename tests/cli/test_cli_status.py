@@ -127,7 +127,7 @@ def test_reasons_limits_and_starvation_are_shown_and_markup_is_not_obeyed() -> N
         "killed by [link]x[/link]",
         "no [bold]book[/bold] producer",
         "blocked by cooldown",
-        "BREACHED",
+        "AT LIMIT",
         "[red]670[/red]",
         "positions: none",
     ):

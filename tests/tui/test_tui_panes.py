@@ -242,7 +242,7 @@ def test_limits_are_sorted_worst_first_with_bars_and_full_sentences() -> None:
     pane = risk.content(live(), 1.1, 80, 14)
     lines = [row.text.rstrip() for row in pane.rows]
     assert pane.title == "Risk (1 of 7 breached)"
-    assert lines[0] == " positions        ████████████████████████ BREACHED  1 / 1"
+    assert lines[0] == " positions        ████████████████████████ AT LIMIT  1 / 1"
     assert lines[1] == "   1 of 1 positions open"
     assert lines[6] == " daily loss       ██████▎░░░░░░░░░░░░░░░░░     26 %  2.10 % / 8.00 %"
     assert lines[7] == "   lost 2.1 % of 670.00 day-start equity, limit 8 %"

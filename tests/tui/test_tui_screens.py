@@ -86,7 +86,7 @@ async def test_a_tiny_terminal_gets_a_status_card(stocked: RuntimePaths, launch:
                 "equity 671.42",
                 "day +2.21",
                 "BTC long -0.79",
-                "positions BREACHED",
+                "positions AT LIMIT",
             ):
                 assert text in shown, shown
 

@@ -172,7 +172,7 @@ def card(view: ViewState, now_s: float, width: int, height: int) -> list[Row]:
         worst = max(snapshot.limits, key=lambda item: (item.breached, risk.share(item) or 0.0), default=None)
         if worst is not None:
             used = risk.share(worst)
-            text = "BREACHED" if worst.breached else pct(used, digits=0)
+            text = "AT LIMIT" if worst.breached else pct(used, digits=0)
             rows.append(
                 row("risk", (f"{worst.name.replace('_', ' ')} ", "muted"), (text, "bad" if worst.breached else style))
             )

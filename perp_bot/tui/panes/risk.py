@@ -77,7 +77,7 @@ def _limit(item: LimitState, width: int, figures_cells: int, lines: list[str], *
         style = "bad"
     else:
         style = "warn" if used is not None and used >= 0.7 else "ok"
-    verdict = "BREACHED" if item.breached else "-" if used is None else f"{max(0.0, used) * 100:.0f} %"
+    verdict = "AT LIMIT" if item.breached else "-" if used is None else f"{max(0.0, used) * 100:.0f} %"
     figures = _figures(item)
     name = item.name.replace("_", " ")
     bar_cells = max(4, min(24, width - NAME_CELLS - figures_cells - 13))
