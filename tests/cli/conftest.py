@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cli_run import Ran, RunCommand
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ipc"))  # ipc_samples, shared with the socket's tests
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What one command left behind."""
-
-    code: int
-    out: str
-    err: str
 
 
 class Keyboard(io.StringIO):
@@ -27,9 +17,6 @@ class Keyboard(io.StringIO):
 
     def isatty(self) -> bool:
         return True
-
-
-RunCommand = Callable[..., Ran]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import RunCommand
+from cli_run import RunCommand
 
 from perp_bot.data.db.reader import Reader
 from perp_bot.ops.instance_lock import InstanceLock

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import RunCommand
+from cli_run import RunCommand
 from ipc_samples import HungLoop, Loop, serving
 
 from perp_bot.core.errors import IpcError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import RunCommand
+from cli_run import RunCommand
 
 from perp_bot.cli.catalog import ENTRIES
 from perp_bot.cli.main import perpbot as group

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import RunCommand
+from cli_run import RunCommand
 from ipc_samples import HungLoop, serving, snapshot
 from test_cli_controls import PreparingLoop
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from conftest import RunCommand
+from cli_run import RunCommand
 from ipc_samples import serving, snapshot, until
 from rich.console import Console
 

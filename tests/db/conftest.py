@@ -10,12 +10,11 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from db_waiting import Until
 
 from perp_bot.core.clock import FixedClock
 from perp_bot.core.errors import StoreError
 from perp_bot.data.db.writer import Writer
-
-Until = Callable[[Callable[[], bool]], None]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Until
+from db_waiting import Until
 
 from perp_bot.core.clock import FixedClock
 from perp_bot.core.errors import StoreError, StoreFull

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from conftest import Until
+from db_waiting import Until
 
 from perp_bot.core.errors import StoreError, StoreFull
 from perp_bot.data.db.emergency import read_emergency

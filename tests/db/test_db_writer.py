@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import store_samples as sample
-from conftest import Until
+from db_waiting import Until
 
 from perp_bot.core.clock import FixedClock
 from perp_bot.core.errors import SchemaNewer, StoreBusy, StoreError
