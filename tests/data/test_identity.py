@@ -25,9 +25,10 @@ def test_an_identity_tells_markets_apart() -> None:
     real = VenueStatus(NOW, None)
     assert venue_identity("https://api.hyperliquid.xyz", real) == "mainnet"
     assert venue_identity("https://api.hyperliquid-testnet.xyz", real) == "testnet"
-    assert venue_identity("http://127.0.0.1:1", practice(42, 5)) == venue_identity("http://127.0.0.1:2", practice(42, 5))
-    assert venue_identity("http://127.0.0.1:1", practice(42, 5)) != venue_identity("http://127.0.0.1:1", practice(43, 5))
-    assert venue_identity("http://127.0.0.1:1", practice(42, 5)) != venue_identity("http://127.0.0.1:1", practice(42, 6))
+    here, there = "http://127.0.0.1:1", "http://127.0.0.1:2"
+    assert venue_identity(here, practice(42, 5)) == venue_identity(there, practice(42, 5))
+    assert venue_identity(here, practice(42, 5)) != venue_identity(here, practice(43, 5))
+    assert venue_identity(here, practice(42, 5)) != venue_identity(here, practice(42, 6))
 
 
 def test_a_database_is_claimed_once_and_refuses_another_market(tmp_path: Path) -> None:

@@ -119,3 +119,18 @@ def test_a_short_stop_or_a_flat_desk_asks_the_venue_nothing(rig: DeskRig, held: 
     down_and_up(rig, client, DOWN + 30_000 if held else DOWN + HOUR)
     assert client.asked == []
     assert rig.desk.next_hour_ms == (START + HOUR if held else START + 2 * HOUR)
+
+
+def test_a_stop_that_was_passed_while_the_stream_was_away_fires_once_at_its_price(rig: DeskRig) -> None:
+    """The stream is back with a mark above the stop: the minutes of the gap tell, and the position is closed."""
+    rig.enter("BTC")
+    stop = rig.desk.account.positions[0].stop_px
+    rig.step(START + HOUR - MINUTE, {"BTC": 100_000.0})
+    through = Minutes(lambda at: 97_000.0)
+    gap = through.candles("BTC", "1m", CLOSE + MINUTE, CLOSE + 10 * MINUTE)
+    for _ in range(2):
+        rig.handle(events=[MinutesMissed("BTC", gap)])
+    (trade,) = rig.desk.account.trades
+    assert (float(trade.exit_px), trade.exit_reason) == (stop, "capital_stop")
+    assert len([text for text in rig.told("RECONCILE") if "while the market stream was away" in text]) == 1
+    assert rig.desk.live_orders == ()
