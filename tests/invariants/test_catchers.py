@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,11 @@ from desk_rig import MINUTE, QUARTER, START, DeskRig
 
 from perp_bot.config.model import SignalsConfig
 from perp_bot.core import timeframes
+from perp_bot.core.errors import StoreBusy
 from perp_bot.core.types import Enter, Side
 from perp_bot.indicators.decision import decision_row
 from perp_bot.indicators.row import IndicatorParams
+from perp_bot.ipc.control import Outcome
 from perp_bot.risk import kill_switch
 from perp_bot.strategies.parameters import params_from
 
@@ -72,7 +75,7 @@ def test_rsi_atr_and_adx_of_a_decision_are_wilders(prices: tuple[list[float], li
     """Averages with 1/14, seeded by the mean; an EMA of span 14 weighs the newest with 2/15."""
     high, low, close = prices
     row = decision_row(high, low, close, PARAMS)
-    moves = [now - before for before, now in zip(close, close[1:], strict=False)]
+    moves = [now - before for before, now in pairwise(close)]
     gain, loss = wilder([max(m, 0.0) for m in moves], 14), wilder([max(-m, 0.0) for m in moves], 14)
     assert row.rsi == pytest.approx(100 * gain / (gain + loss), abs=1e-9)
     ranges, plus, minus = [], [], []
@@ -145,6 +148,28 @@ def test_cooldown_and_loss_are_the_same_after_a_restart(rig: DeskRig) -> None:
     rig.step(START + QUARTER + 3 * MINUTE)
     rig.decide(START + 2 * QUARTER, Enter("ETH", Side.LONG, "told to"))
     assert [row for row in rig.actions() if row[0] == "ETH"][-1] == ("ETH", "blocked", "cooldown")
+
+
+# ---------------------------------------------------------------- observers
+
+
+def test_the_loop_never_waits_for_what_an_observer_asks(rig: DeskRig) -> None:
+    """I7: whether a step is on disk is looked at (a wait of 0 seconds), however often it is not."""
+    waits: list[float] = []
+
+    def flush(timeout_s: float) -> None:
+        waits.append(timeout_s)
+        raise StoreBusy("not yet")
+
+    rig.writer.flush = flush  # type: ignore[method-assign]
+    answers: list[Outcome] = []
+    rig.step(START + MINUTE)
+    rig.handle(controls=[rig.request("wait_until", answers, venue_ms=START + MINUTE, timeout_s=30.0)])
+    for _ in range(5):
+        rig.handle()
+    assert answers == []
+    assert len(waits) >= 5
+    assert set(waits) == {0.0}
 
 
 # ---------------------------------------------------------------- the screen

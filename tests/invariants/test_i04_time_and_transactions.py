@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "trading"))  # the desk on a 
 from desk_rig import HOUR, MINUTE, PX, QUARTER, START, DeskRig
 
 from perp_bot.core.events import ClockFrame
-from perp_bot.core.types import BookLevel, Enter, Exit, Side
+from perp_bot.core.types import BookLevel, Enter, Exit, OrderIntent, Side
+from perp_bot.data.db.reader import Reader
 from perp_bot.data.db.rows import DecisionRow, FillRow, OrderRow, PositionRow, Row, StateRow
 
 
@@ -81,6 +82,21 @@ def test_a_boundary_is_one_transaction(rig: DeskRig) -> None:
     assert [row.record.symbol for row in boundary if isinstance(row, DecisionRow)] == ["ETH", "BTC"]
     assert [str(row.order.intent.role) for row in boundary if isinstance(row, OrderRow)] == ["exit", "entry"]
     assert [row.key for row in boundary if isinstance(row, StateRow)] == ["totals"]
+
+
+def test_a_boundary_is_committed_before_anything_is_sent(rig: DeskRig) -> None:
+    """What the executor is given has been on disk: seen by another connection at the moment of the submit."""
+    submit, on_disk = rig.desk.executor.submit, []
+
+    def submit_seen(intent: OrderIntent, now_ms: int) -> None:
+        with Reader(rig.db) as reader:
+            on_disk.append([order.intent.cloid for order in reader.orders(10)])
+        submit(intent, now_ms)
+
+    rig.desk.executor.submit = submit_seen  # type: ignore[method-assign]
+    rig.writer.real.flush(5.0)
+    rig.decide(START + QUARTER, Enter("BTC", Side.LONG, "told to"), Enter("ETH", Side.LONG, "told to"))
+    assert [len(found) for found in on_disk] == [2, 2]
 
 
 def test_a_fill_comes_with_its_position_and_its_stop(rig: DeskRig) -> None:

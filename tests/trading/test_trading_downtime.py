@@ -11,6 +11,7 @@ from desk_rig import HOUR, MINUTE, QUARTER, START, DeskRig, config_of
 
 from perp_bot.config.model import ExecutionConfig
 from perp_bot.core.errors import VenueAway
+from perp_bot.core.events import MissedMinutes
 from perp_bot.core.types import Candle, Enter, OrderState, Side
 from perp_bot.trading.downtime import Downtime
 
@@ -129,7 +130,7 @@ def test_a_stop_that_was_passed_while_the_stream_was_away_fires_once_at_its_pric
     through = Minutes(lambda at: 97_000.0)
     gap = through.candles("BTC", "1m", CLOSE + MINUTE, CLOSE + 10 * MINUTE)
     for _ in range(2):
-        rig.handle(events=[MinutesMissed("BTC", gap)])
+        rig.handle(events=[MissedMinutes("BTC", gap)])
     (trade,) = rig.desk.account.trades
     assert (float(trade.exit_px), trade.exit_reason) == (stop, "capital_stop")
     assert len([text for text in rig.told("RECONCILE") if "while the market stream was away" in text]) == 1
