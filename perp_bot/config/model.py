@@ -83,7 +83,9 @@ class DataConfig:
     close_confirm_timeout_seconds: float = setting(
         5.0, "Wait this long (wall) for the final row of a closed candle; then exits only.", above=0, high=60
     )
-    history_days: float = setting(90.0, "Days of history to fetch and keep at hand.", above=0, high=3650)
+    history_days: float = setting(
+        90.0, "Days of history that `perpbot backfill` fetches unless told otherwise.", above=0, high=3650
+    )
     db_path: Path = setting(Path("perp_bot.db"), "The database; relative to the config file.")
 
 

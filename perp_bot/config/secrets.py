@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from perp_bot.config.model import Secrets
 from perp_bot.config.redact import SECRET_NAMES
 from perp_bot.core.errors import ConfigError
 
+_OURS = ("HL_", "DISCORD_", "TELEGRAM_")
 _PRIVATE_KEY = re.compile(r"(?:0x)?[0-9a-fA-F]{64}")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
@@ -26,7 +28,17 @@ def read_secrets(folder: Path, env: Mapping[str, str]) -> tuple[Secrets, list[st
         telegram_bot_token=found["TELEGRAM_BOT_TOKEN"],
         telegram_chat_id=found["TELEGRAM_CHAT_ID"],
     )
-    return secrets, [f"{origin[name]}: {name}: {wrong} (its value is not shown)" for name, wrong in _faults(secrets)]
+    unknown = [name for name in dotenv if name.startswith(_OURS) and name not in SECRET_NAMES]
+    strangers = [_stranger(folder / ".env", name) for name in unknown]
+    faults = [f"{origin[name]}: {name}: {wrong} (its value is not shown)" for name, wrong in _faults(secrets)]
+    return secrets, strangers + faults
+
+
+def _stranger(path: Path, name: str) -> str:
+    """Say that a name looks like one of ours and is none: a secret that is not read is a silent failure."""
+    near = difflib.get_close_matches(name, SECRET_NAMES, n=1)
+    hint = f"; nearest: {near[0]}" if near else ""
+    return f"{path}: {name}: no such secret; known: {', '.join(SECRET_NAMES)}{hint}"
 
 
 def _faults(secrets: Secrets) -> Iterator[tuple[str, str]]:

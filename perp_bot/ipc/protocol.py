@@ -63,7 +63,8 @@ class Preview(msgspec.Struct, frozen=True):
     scope: str
     token: str
     expires_in_s: float
-    positions: tuple[dict[str, Any], ...]  # symbol, side, size, notional_usd, est_fee_usd, est_slippage_usd
+    # symbol, side, size, notional_usd, est_fee_usd, est_slippage_usd, mark_age_s, book_age_s
+    positions: tuple[dict[str, Any], ...]
     orders: tuple[dict[str, Any], ...]  # cloid, symbol, side, size, role
     text: str  # one sentence for people
     phrase: str | None = None  # what must be typed (unkill)

@@ -11,6 +11,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import get_ident
 
 from perp_bot.core.clock import wall_ms
 from perp_bot.core.errors import StoreError
@@ -49,20 +50,13 @@ def latch(path: Path, *, who: str, reason: str, venue_ms: int | None) -> bool:
         os.makedirs(path.parent, exist_ok=True)
     except OSError as error:
         raise StoreError(f"kill NOT latched: cannot create {path.parent}: {error.strerror or error}") from error
+    record = {"who": who, "at_wall_ms": wall_ms(), "venue_ms": venue_ms, "reason": reason, "pid": os.getpid()}
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        _fsync_folder(path.parent)  # whoever created it may have died before its own fsync
-        return False
+        is_mine = _create(path, json.dumps(record, sort_keys=True).encode())
     except OSError as error:
         raise StoreError(f"kill NOT latched: cannot create {path}: {error.strerror or error}") from error
-    try:
-        record = {"who": who, "at_wall_ms": wall_ms(), "venue_ms": venue_ms, "reason": reason, "pid": os.getpid()}
-        _write_what_fits(handle, json.dumps(record, sort_keys=True).encode())
-    finally:
-        os.close(handle)
-    _fsync_folder(path.parent)
-    return True
+    _fsync_folder(path.parent)  # also where another created it: it may have died before its own fsync
+    return is_mine
 
 
 def is_latched(path: Path) -> bool:
@@ -117,6 +111,40 @@ def clear(path: Path) -> bool:
 
 def _unreadable(path: Path, why: str) -> KillLatch:
     return KillLatch(None, None, None, None, None, note=f"latch file {path.name} holds no record: {why}")
+
+
+def _create(path: Path, content: bytes) -> bool:
+    """Create the latch unless it is there; return whether it was this call.
+
+    The record is written beside it first and linked whole, so that nobody reads half of it; where that cannot be done
+    (no room, no hard links) the name alone is created, which latches as well.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{get_ident()}")
+    try:
+        with suppress(FileNotFoundError):
+            draft.unlink()  # of a process that died here and had our number
+        _write(draft, content)
+        os.link(draft, path)
+        return True
+    except OSError:
+        if is_latched(path):
+            return False
+        try:
+            _write(path, content)
+        except FileExistsError:
+            return False
+        return True
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+
+
+def _write(path: Path, content: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        _write_what_fits(handle, content)
+    finally:
+        os.close(handle)
 
 
 def _write_what_fits(handle: int, content: bytes) -> None:

@@ -29,6 +29,8 @@ from perp_bot.trading.notes import Notes
 
 SendExit = Callable[[OrderIntent, int], None]
 
+PREVIEW_FRESH_S = 15.0  # the venue sends a book every 5.4 s
+
 
 class Controls:
     """Handles control requests on the loop's thread; every one is noted with who asked."""
@@ -220,8 +222,18 @@ class Controls:
         text = f"{action.replace('_', ' ')} {_words(args.scope)}: closes {closing}; cancels {len(orders)} entry orders"
         if action == "cancel_orders":
             text = f"cancels {len(orders)} entry orders of {_words(args.scope)}; protective stops stay"
+        text += "".join(self._old_price(position.symbol) for position in positions)
         token = self._tokens.issue(action, args.scope, _fingerprint(positions, orders))
         return Preview(action, args.scope, token, TOKEN_TTL_S, rows, order_rows, text)
+
+    def _old_price(self, symbol: str) -> str:
+        """Return a warning when what the preview is priced from is old; an estimate must look its age."""
+        ages = (self._desk.market.mark_age_s(symbol), self._desk.market.book_age_s(symbol))
+        known = [age for age in ages if age is not None]
+        if len(known) == len(ages) and max(known) <= PREVIEW_FRESH_S:
+            return ""
+        how_old = f"{max(known):.0f} s old" if known else "missing"
+        return f" [STALE: {symbol} is priced from a mark and book up to {how_old}]"
 
     def _positions(self, args: ControlArgs) -> tuple[Position, ...]:
         return _within(args, self._desk.account.positions)
@@ -243,6 +255,8 @@ class Controls:
             "notional_usd": None,
             "est_fee_usd": None,
             "est_slippage_usd": None,
+            "mark_age_s": self._desk.market.mark_age_s(position.symbol),
+            "book_age_s": self._desk.market.book_age_s(position.symbol),
         }
         if context is None:
             return row

@@ -108,6 +108,7 @@ class Daemon:
     def run(self) -> int:
         """Start, trade, stop; the run record says how it ended."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        os.umask(0o077)  # database, backups and log hold an account: nobody else's to read
         self._paths.directory.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             stack.enter_context(InstanceLock(self._paths.lock))

@@ -13,9 +13,9 @@ from perp_bot.trading.journal import Journal
 
 LOG = logging.getLogger(__name__)
 
-ALERTED = frozenset(  # STARTED is sent by the daemon itself, with its heartbeat
-    {"OPEN", "CLOSE", "STOP", "TIMEOUT", "RECONNECT", "RECONCILE", "HALTED", "KILLED"}
-)
+# Event kind -> alert kind. STARTED is sent by the daemon itself, with its heartbeat.
+ALERTED = {kind: kind for kind in ("OPEN", "CLOSE", "STOP", "TIMEOUT", "RECONNECT", "RECONCILE", "HALTED", "KILLED")}
+ALERTED["DEGRADED"] = "HALTED"  # entries stop: somebody should know who is not at the screen
 
 Push = Callable[[EventNote], None]
 Alert = Callable[[str, str, str | None], None]
@@ -56,5 +56,5 @@ class Notes:
         LOG.log(level, "%s %s", kind, text, extra={"event": kind, "symbol": symbol, "venue_ms": venue_ms})
         self._push(EventNote(venue_ms, kind, symbol, text))
         if kind in ALERTED:
-            self._alert(kind, text, symbol)
+            self._alert(ALERTED[kind], text, symbol)
         return EventRow(venue_ms, wall_ms(), kind, symbol, text, detail)

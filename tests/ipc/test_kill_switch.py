@@ -135,3 +135,35 @@ def test_a_full_disk_still_latches(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert kill_switch.latch(tmp_path / "KILL", who="one", reason="", venue_ms=None) is True
     monkeypatch.undo()
     assert kill_switch.is_latched(tmp_path / "KILL")
+
+
+def test_nobody_reads_half_a_latch(tmp_path: Path) -> None:
+    """From the moment the name is there the record is whole: a reader racing 200 latches never sees a bare file."""
+    path = tmp_path / "KILL"
+    notes: list[str] = []
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            found = kill_switch.read(path)
+            if found is not None and found.note:
+                notes.append(found.note)
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    for _ in range(200):
+        assert kill_switch.latch(path, who="operator", reason="race", venue_ms=1)
+        kill_switch.clear(path)
+    done.set()
+    reader.join()
+    # A file that vanishes between the look and the read is said to be unreadable, never to hold no record.
+    assert not [note for note in notes if "Expecting value" in note]
+
+
+def test_a_draft_left_by_a_dead_process_does_not_stand_in_for_the_latch(tmp_path: Path) -> None:
+    """Only the latch's own name means that it is latched."""
+    path = tmp_path / "KILL"
+    (tmp_path / f".KILL.{os.getpid()}.{threading.get_ident()}").write_text("old")
+    assert kill_switch.latch(path, who="operator", reason="now", venue_ms=None)
+    assert kill_switch.is_latched(path)
+    assert [item.name for item in tmp_path.iterdir()] == ["KILL"]

@@ -22,7 +22,7 @@ def test_a_sabotage_is_caught(sabotage: Sabotage, copy: Copy) -> None:
     """The catcher runs against the patched copy and fails: not an import error, not another package, not a skip."""
     run = copy.run_sabotaged(sabotage)
     assert run.code == 1, f"{sabotage.caught_by} did not notice: {sabotage.name}\n{run.output[-2000:]}"
-    assert "1 failed" in run.output, run.output[-2000:]
+    assert "stopping after 1 failures" in run.output, run.output[-2000:]
 
 
 @pytest.mark.parametrize("name", ["a gap in the books stops nothing", "the latch is not synced"])

@@ -69,7 +69,7 @@ def _identity(view: ViewState, found: ConnectionView, now_s: float, width: int, 
     blocks: list[list[Span]] = [[(f" {mode.upper()} {_venue_word(venue)} ", "reverse")]]
     status = bot_status(view)
     if status != "?":
-        blocks.append([_status(view, status, found, now_s)])
+        blocks.append(_status(view, status, found, now_s))
     age = "" if found.age_s is None else f" {age_text(found.age_s)}"
     glyph = "●" if found.state.is_alive else "○"
     blocks.append([(f"{glyph} {found.state}{age}", _CHIP_STYLES[found.state])])
@@ -87,14 +87,15 @@ def _identity(view: ViewState, found: ConnectionView, now_s: float, width: int, 
     return row("identity", (" ", ""), *left, (gap, ""), *right)
 
 
-def _status(view: ViewState, status: str, found: ConnectionView, now_s: float) -> Span:
+def _status(view: ViewState, status: str, found: ConnectionView, now_s: float) -> list[Span]:
+    """Return the status; the time behind it is the daemon's, not how long this status has lasted, and says so."""
     if status == "KILLED":
-        return " KILLED ", "danger"
+        return [(" KILLED ", "danger")]
     if not found.state.is_alive:
-        return f"was {status}", "stale"
+        return [(f"was {status}", "stale")]
     style = _STATUS_STYLES.get(status, "warn")
-    text = f"{status} {age_text(_uptime_s(view, now_s))}"
-    return (f" {text} " if style == "caution" else text), style
+    uptime = f" up {age_text(_uptime_s(view, now_s))}"
+    return [(f" {status} " if style == "caution" else status, style), (uptime, "muted")]
 
 
 def _venue_word(venue: str) -> str:

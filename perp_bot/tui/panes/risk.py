@@ -1,4 +1,4 @@
-"""Risk: every limit as a bar of used/limit, breached and nearest first, with the full sentence."""
+"""Risk: every limit as a bar of used/limit, those at their limit and the nearest first, with the full sentence."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def content(view: ViewState, now_s: float, width: int, height: int) -> PaneConte
     limits = sorted(view.frame.snapshot.limits, key=lambda item: (not item.breached, -(share(item) or 0.0), item.name))
     if not limits:
         return PaneContent("Risk", (message("the daemon sends no limits"),))
-    breached = sum(item.breached for item in limits)
+    at_limit = sum(item.breached for item in limits)
     rows: list[Row] = []
     figures_cells = max(len(_figures(item)) for item in limits)
     # A line for each sentence when there is room, and what is left over for the sentences of the worst.
@@ -61,8 +61,8 @@ def content(view: ViewState, now_s: float, width: int, height: int) -> PaneConte
             lines = first_lines(item.text, max(10, width - 4), 1 + max(0, spare))
             spare -= len(lines) - 1
         rows += _limit(item, width, figures_cells, lines, is_stale=glass.all_stale)
-    title = f"Risk ({breached} of {len(limits)} breached)" if breached else f"Risk ({len(limits)} limits)"
-    return PaneContent(title, tuple(rows), title_style="bad" if breached else "title")
+    title = f"Risk ({at_limit} of {len(limits)} at their limit)" if at_limit else f"Risk ({len(limits)} limits)"
+    return PaneContent(title, tuple(rows), title_style="bad" if at_limit else "title")
 
 
 def _figures(item: LimitState) -> str:

@@ -64,7 +64,7 @@ class Lines(Widget):
         self.rows_repainted += 1
         width = self.size.width
         if y >= len(self.painted):
-            return Strip.blank(width)
+            return Strip.blank(width, style(""))
         key = (self.painted[y], width, self.shift)
         strip = self._strips.get(key)
         if strip is None:
@@ -84,7 +84,8 @@ class Lines(Widget):
             strip = Strip(
                 [Segment(text, style(name) + under if under else style(name)) for text, name in cut(spans, width)]
             )
-        return strip.adjust_cell_length(width, under)
+        # Padding always carries a style: Textual's colour filters cannot read a segment without one (seen with 8.2.8).
+        return strip.adjust_cell_length(width, under if under is not None else style(""))
 
     @property
     def fixed_lines(self) -> int:
