@@ -75,7 +75,7 @@ def run(config_path: Path | None, *, headless: bool, duration_s: float | None) -
         from perp_bot.tui import app  # the dashboard is loaded only where there is a terminal
 
         _await_daemon(config, daemon)
-        code = app.run(config)
+        code = app.run(config, for_s=duration_s, farewell=False)
         final = _last_state(config)
         daemon.stop()
         if final is not None:

@@ -133,7 +133,7 @@ class PredictionConfig:
 
 @dataclass(frozen=True, slots=True)
 class BacktestConfig:
-    """Costs and windows of research; paper trading pays the same fees."""
+    """Costs and windows of research; paper trading pays the same fees. Only the fee rates are used so far."""
 
     maker_fee_rate: float = setting(0.00015, "Fee of a maker fill, fraction of notional.", low=-0.01, high=0.01)
     taker_fee_rate: float = setting(0.00045, "Fee of a taker fill, fraction of notional.", low=-0.01, high=0.01)
@@ -150,7 +150,7 @@ class BacktestConfig:
 
 @dataclass(frozen=True, slots=True)
 class SignalServiceConfig:
-    """The background signal service."""
+    """The background signal service. Only `fast_timeout_seconds` is used so far."""
 
     collection_timeout_seconds: float = setting(30.0, "A whole collection may take this long.", above=0)
     cache_db_path: Path = setting(Path("signal_cache.db"), "Cache file; relative to the config file.")

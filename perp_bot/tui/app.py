@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import Screen
 
@@ -26,7 +27,7 @@ from perp_bot.config.model import Config
 from perp_bot.config.paths import RuntimePaths
 from perp_bot.core.clock import monotonic_s
 from perp_bot.core.errors import EXIT_OK, UsageError
-from perp_bot.tui import layout, terminal
+from perp_bot.tui import layout, plain, terminal
 from perp_bot.tui.actions import ACTIONS, blocked
 from perp_bot.tui.controls import ControlDesk, Prepared
 from perp_bot.tui.dialogs.base import Dialog
@@ -118,8 +119,12 @@ class DashboardApp(App[int], inherit_bindings=False):
         *,
         screen: str | None = None,
         read_only: bool = False,
+        for_s: float | None = None,
+        encoding: str | None = None,
     ) -> None:
         super().__init__()
+        self._plain_filters = plain.filters_for(encoding or plain.terminal_encoding(), no_color=self.no_color)
+        self._for_s = for_s
         self.config = config
         self.paths = paths if paths is not None else RuntimePaths(config.data.db_path)
         self.animation_level = "none"
@@ -149,10 +154,17 @@ class DashboardApp(App[int], inherit_bindings=False):
         """Return the one screen under the dialogs."""
         return self._main
 
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Return what every line goes through before it is written; `NO_COLOR` leaves no colour, grey included."""
+        usual = () if self.no_color else super().get_line_filters()
+        return [*usual, *self._plain_filters]
+
     def on_mount(self) -> None:
         """Draw what is known (nothing yet), then let the readers start."""
         terminal.catch_signals(self._leave_by_signal)
         self.set_interval(TICK_S, self._tick)
+        if self._for_s is not None:
+            self.set_timer(self._for_s, self._do_quit)
         if terminal.controlling_fd() is not None and not self.is_headless:
             self.set_interval(terminal.CHECK_S, self._check_terminal)
         self.call_after_refresh(self._begin)
@@ -547,18 +559,35 @@ def _boottime_s() -> float:
     return time.clock_gettime(clock) if clock is not None else time.monotonic()
 
 
-def run(config: Config, *, screen: str | None = None, read_only: bool = False) -> int:
+def run(
+    config: Config,
+    *,
+    screen: str | None = None,
+    read_only: bool = False,
+    for_s: float | None = None,
+    farewell: bool = True,
+) -> int:
     """Run the dashboard until the operator leaves; return the exit code.
 
+    Args:
+        config: the settings of the daemon to look at.
+        screen: the screen to open on.
+        read_only: offer no control.
+        for_s: leave by itself after this many seconds, as `q` does; None stays.
+        farewell: say at the end what the bot does now; not for a caller who ends the bot with the dashboard.
+
     Raises:
-        UsageError: without a terminal, or for an unknown screen.
+        UsageError: without a terminal that can show it, or for an unknown screen.
     """
     if screen is not None and screen not in VIEWS:
         raise UsageError(f"there is no screen {screen!r}; screens: {', '.join(VIEWS)}")
-    if not (sys.stdin.isatty() and sys.stderr.isatty()) or os.environ.get("TERM") == "dumb":
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("the dashboard needs a terminal; `perpbot status --watch` works without one")
-    app = DashboardApp(config, screen=screen, read_only=read_only)
+    if os.environ.get("TERM") == "dumb":
+        raise UsageError("TERM=dumb cannot show the dashboard; `perpbot status --watch` works here")
+    app = DashboardApp(config, screen=screen, read_only=read_only, for_s=for_s)
     code = app.run()
-    with contextlib.suppress(OSError):  # the terminal may be gone
-        print(app.farewell(), file=sys.stderr)
+    if farewell:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print(app.farewell(), file=sys.stderr)
     return code if code is not None else app.return_code or EXIT_OK

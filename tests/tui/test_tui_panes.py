@@ -65,10 +65,10 @@ def head_text(view: ViewState, now_s: float, width: int = 120) -> str:
 
 
 def test_the_header_names_mode_venue_state_ages_and_the_account() -> None:
-    """Header: mode, venue, status, uptime, connection age, loop and stream age, equity, day PnL, regime, prices."""
+    """Header: mode, venue, status, time up, connection age, loop and stream age, equity, day PnL, regime, prices."""
     first, second, third = head_text(live(), 1.5).split("\n")
     assert first.startswith(
-        "  PAPER practice   RUNNING 3h03m  ● LIVE 0.5s  loop 0.6s  stream 0.7s  recon 12s  viewers 1 "
+        "  PAPER practice   RUNNING up 3h03m  ● LIVE 0.5s  loop 0.6s  stream 0.7s  recon 12s  viewers 1 "
     )
     assert first.endswith(" 2026-11-21 05:31:07 UTC")
     assert second.startswith(
@@ -241,7 +241,7 @@ def test_limits_are_sorted_worst_first_with_bars_and_full_sentences() -> None:
     """Risk: used/limit bars and the sentence with numerator, denominator and window."""
     pane = risk.content(live(), 1.1, 80, 14)
     lines = [row.text.rstrip() for row in pane.rows]
-    assert pane.title == "Risk (1 of 7 breached)"
+    assert pane.title == "Risk (1 of 7 at their limit)"
     assert lines[0] == " positions        ████████████████████████ AT LIMIT  1 / 1"
     assert lines[1] == "   1 of 1 positions open"
     assert lines[6] == " daily loss       ██████▎░░░░░░░░░░░░░░░░░     26 %  2.10 % / 8.00 %"
