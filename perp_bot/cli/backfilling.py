@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from perp_bot.cli.output import put, put_json, say
+from perp_bot.cli.places import make_folder
 from perp_bot.config.model import Config
 from perp_bot.config.paths import RuntimePaths
 from perp_bot.config.venues import base_url
@@ -31,6 +32,7 @@ def run(config: Config, days: float, symbols: tuple[str, ...], *, as_json: bool)
     """Complete the store and print a line per series; 0 unless a series was stopped by a failure.
 
     Raises:
+        ConfigError: the folder of the database cannot be made.
         DaemonBusy: a daemon works on this database.
         UsageError: a symbol that the venue does not have.
         VenueAway: nothing answers at the venue's address.
@@ -41,7 +43,7 @@ def run(config: Config, days: float, symbols: tuple[str, ...], *, as_json: bool)
     pid = holder(paths.lock)
     if pid is not None:
         raise DaemonBusy(f"a daemon (pid {pid}) works on {paths.db} and keeps its history itself; stop it to backfill")
-    paths.directory.mkdir(parents=True, exist_ok=True)
+    make_folder(config, paths)
     with InstanceLock(paths.lock):
         clock = VenueClock()
         client = VenueClient(base_url(config.venue), clock=clock, limiter=WeightLimiter(clock))
@@ -106,7 +108,7 @@ def _check_coins(client: VenueClient, venue: str, coins: tuple[str, ...]) -> Non
 
 
 class _Bars:
-    """Progress bars on stderr, where it is a terminal (implements `data.backfill.Progress`)."""
+    """Progress on stderr: bars on a terminal, else a line a series (implements `data.backfill.Progress`)."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -125,7 +127,9 @@ class _Bars:
         self._progress.stop()
 
     def begin(self, name: str, steps: int) -> None:
-        """Show the bar of a series."""
+        """Show the bar of a series; without a terminal say that it begins, since the venue's limit may hold it up."""
+        if self._progress.disable:
+            say(f"{name}: {f'{steps} requests' if steps != 1 else '1 request'} to the venue")
         self._tasks[name] = self._progress.add_task(name, total=steps)
 
     def advance(self, name: str) -> None:

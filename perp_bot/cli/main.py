@@ -69,6 +69,12 @@ def run(arguments: list[str]) -> int:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILURE
+    except OSError as error:
+        from perp_bot.cli.places import place_fault
+
+        fault = place_fault(error, invocation.config)
+        say_error(fault if fault is not None else report_unexpected(error, invocation))
+        return EXIT_USAGE if fault is not None else EXIT_FAILURE
     except Exception as error:  # noqa: BLE001 - the outermost edge: one line for people, the rest for the log
         say_error(report_unexpected(error, invocation))
         return EXIT_FAILURE

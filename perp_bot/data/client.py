@@ -7,7 +7,7 @@ while it is constructed; names and rules come from `instruments` instead.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -70,6 +70,8 @@ class VenueClient:
         self._last_ok_s: float | None = None
         self._requests = 0
         self._failures = 0
+        # Called before every read but exchangeStatus; raises while the market behind the address may not be ours.
+        self.gate: Callable[[], None] = _open
 
     # ------------------------------------------------------------ venue
 
@@ -90,20 +92,42 @@ class VenueClient:
         meta = self._read({"type": "meta", "dex": ""}, WireMeta, weights.info_weight(), request_class)
         return _instruments(meta.universe)
 
-    def contexts(self, *, request_class: RequestClass = RequestClass.MARKET) -> tuple[AssetContext, ...]:
+    def contexts(
+        self,
+        *,
+        request_class: RequestClass = RequestClass.MARKET,
+        max_wait_s: float = DEFAULT_WAIT_S,
+        timeout_s: float | None = None,
+    ) -> tuple[AssetContext, ...]:
         """Return the context of every coin that has a mark and an oracle price (delisted coins have none)."""
         payload = {"type": "metaAndAssetCtxs"}
-        meta, rows = self._read(payload, tuple[WireMeta, tuple[WireContext, ...]], weights.info_weight(), request_class)
+        meta, rows = self._read(
+            payload,
+            tuple[WireMeta, tuple[WireContext, ...]],
+            weights.info_weight(),
+            request_class,
+            max_wait_s=max_wait_s,
+            timeout_s=timeout_s,
+        )
         if len(meta.universe) != len(rows):
             raise BadAnswer(f"{self.base_url}: metaAndAssetCtxs has {len(meta.universe)} coins, {len(rows)} contexts")
         now_ms = self._clock.now_ms()
         found = (context_of(coin.name, now_ms, row) for coin, row in zip(meta.universe, rows, strict=True))
         return tuple(context for context in found if context is not None)
 
-    def book(self, symbol: str, *, request_class: RequestClass = RequestClass.MARKET) -> Book:
+    def book(
+        self,
+        symbol: str,
+        *,
+        request_class: RequestClass = RequestClass.MARKET,
+        max_wait_s: float = DEFAULT_WAIT_S,
+        timeout_s: float | None = None,
+    ) -> Book:
         """Return the 20-level book; VenueRefused for a coin that the venue does not know."""
         payload = {"type": "l2Book", "coin": symbol, "nSigFigs": None, "mantissa": None}
-        row = self._read(payload, WireBook | None, weights.light_weight(), request_class)
+        row = self._read(
+            payload, WireBook | None, weights.light_weight(), request_class, max_wait_s=max_wait_s, timeout_s=timeout_s
+        )
         if row is None:
             raise VenueRefused(f"{self.base_url} knows no coin {symbol!r}")
         return book_of(row)
@@ -229,6 +253,8 @@ class VenueClient:
         max_wait_s: float = DEFAULT_WAIT_S,
         timeout_s: float | None = None,
     ) -> Any:
+        if payload["type"] != "exchangeStatus":
+            self.gate()
         self.limiter.acquire(weight, request_class, max_wait_s=max_wait_s)
         return self._guard(self._exchange, payload, answer_type, timeout_s or self._timeout_s)
 
@@ -320,6 +346,10 @@ class VenueClient:
         with self._lock:
             self._opened.append(found)
         return found
+
+
+def _open() -> None:
+    """Let every read pass."""
 
 
 def away_text(base_url: str) -> str:

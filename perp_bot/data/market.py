@@ -25,6 +25,8 @@ from perp_bot.data.history import closed_history
 from perp_bot.data.ingest import StreamIngest
 from perp_bot.data.limiter import RequestClass, WeightLimiter
 from perp_bot.data.rest_worker import RestWorker
+from perp_bot.data.same_market import SameMarket
+from perp_bot.data.stand_in import SilentChannel, StandIn
 from perp_bot.data.store_ports import CandleReader, RowWriter
 from perp_bot.data.upkeep import FIRST_ROWS, FUNDING, SeriesUpkeep, StoredSeries
 from perp_bot.data.venue_watch import VenueWatch
@@ -57,6 +59,7 @@ class FeedHealth:
     weight_limit: int
     clock_skew_ms: float | None  # venue against the carried-forward venue clock
     wall_skew_ms: float | None  # venue against this machine's clock; real-time venues only
+    silent: tuple[SilentChannel, ...] = ()  # subscriptions that bring nothing, the longest first
 
 
 class MarketData(StreamListener):
@@ -104,6 +107,16 @@ class MarketData(StreamListener):
         self._funding = FundingDesk(client=self.client, clock=clock, sink=sink, store=self._store_funding)
         self._gap = GapFill(self._candles, sink, self._missed_minutes)
         self._watch = VenueWatch(client=self.client, clock=clock, on_instruments=self._take_instruments)
+        self._stand_in = StandIn(
+            client=self.client,
+            clock=clock,
+            sink=sink,
+            coins=self._listed_coins,
+            ages_s=self._ages_s,
+            on_silent=self._on_empty_book,
+        )
+        self._same_market = SameMarket(self.client, clock)
+        self._is_refusal_told = False
         self._worker: RestWorker | None = None
         self._ingest: StreamIngest | None = None
         self._stream: MarketStream | None = None
@@ -121,6 +134,8 @@ class MarketData(StreamListener):
         practice = status.practice
         self._clock.reset(status.time_ms, practice.speed if practice is not None else 1.0)
         self.status = status
+        self._same_market.begin(status)
+        self.client.gate = self._same_market.gate
         self._take_instruments(self.client.instruments())
         self._check_symbols()
         return status
@@ -172,7 +187,8 @@ class MarketData(StreamListener):
         )
         late = LateCandles(self._candles)
         self._candles.begin()
-        self._worker = RestWorker((self._candles, self._funding, self._gap, late, self._watch, upkeep))
+        chores = (self._stand_in, self._candles, self._funding, self._gap, late, self._watch, upkeep)
+        self._worker = RestWorker(chores)
         self._ingest = StreamIngest(
             clock=self._clock,
             sink=self._sink,
@@ -204,7 +220,7 @@ class MarketData(StreamListener):
             connected=stream is not None and stream.is_connected,
             reconnects=0 if stream is None else stream.reconnects,
             last_message_age_s=None if stream is None else stream.age_s,
-            ages_s={} if ingest is None else ingest.ages_s(),
+            ages_s=self._ages_s(),
             messages=0 if stream is None else stream.messages,
             bad_frames=0 if ingest is None else ingest.bad_frames,
             future_frames=0 if ingest is None else ingest.future_frames,
@@ -218,6 +234,7 @@ class MarketData(StreamListener):
             weight_limit=self.client.limiter.limit,
             clock_skew_ms=skew.to_venue_clock_ms,
             wall_skew_ms=skew.to_wall_ms,
+            silent=self._stand_in.silent(),
         )
 
     def stop(self) -> None:
@@ -248,6 +265,8 @@ class MarketData(StreamListener):
         assert self._ingest is not None
         self._ingest.confirmed.clear()
         self._ingest.last_data_s = monotonic_s()
+        self._stand_in.stream_is_up()
+        self._is_refusal_told = False
         if outage_s is None:
             self._sink.put_event(StreamStatus(True, 0, f"connected, {subscriptions} subscriptions"))
             return
@@ -259,17 +278,29 @@ class MarketData(StreamListener):
     def on_disconnected(self, reason: str) -> None:
         """Report the loss at once."""
         assert self._stream is not None
+        self._same_market.doubt()
         if not self._gap.is_pending():
             self._lost_ms = self._clock.now_ms()  # a gap that is not filled yet began earlier
         self._sink.put_event(StreamStatus(False, self._stream.reconnects, f"stream lost: {reason}"))
 
+    def why_not_connect(self) -> str | None:
+        """Say when another market is behind the address now; told once, asked again before every attempt."""
+        assert self._stream is not None
+        refused = self._same_market.why_not()
+        if refused is not None and self._same_market.is_another and not self._is_refusal_told:
+            self._is_refusal_told = True
+            self._sink.put_event(StreamStatus(False, self._stream.reconnects, f"stream lost: {refused}"))
+        return refused
+
     def why_stale(self) -> str | None:
-        """Say when the socket lives but brings no data (at `step` silence is normal)."""
+        """Say when the socket lives but brings no data, or a channel of it (at `step` silence is normal)."""
         ingest = self._ingest
         if self._clock.stepped or ingest is None or ingest.last_data_s is None or not self._subscriptions():
             return None
         age_s = monotonic_s() - ingest.last_data_s
-        return f"no market data for {age_s:.0f} s though the socket answers" if age_s > NO_DATA_S else None
+        if age_s > NO_DATA_S:
+            return f"no market data for {age_s:.0f} s though the socket answers"
+        return self._stand_in.why_reconnect()
 
     def _on_empty_book(self, coin: str) -> None:
         """Look at the venue's list of coins now rather than within five minutes."""
@@ -292,7 +323,7 @@ class MarketData(StreamListener):
 
         A coin that the venue does not know would close the whole socket, so only listed ones are named.
         """
-        coins = [coin for coin in self._config.trading.symbols if self._is_listed(coin)]
+        coins = self._listed_coins()
         wanted: list[Subscription] = []
         for coin in coins:
             wanted += [{"type": channel, "coin": coin} for channel in ("activeAssetCtx", "l2Book", "trades")]
@@ -304,6 +335,12 @@ class MarketData(StreamListener):
         if self.is_practice:
             wanted.append({"type": "practiceClock"})
         return tuple(wanted)
+
+    def _listed_coins(self) -> tuple[str, ...]:
+        return tuple(coin for coin in self._config.trading.symbols if self._is_listed(coin))
+
+    def _ages_s(self) -> dict[tuple[str, str], float]:
+        return {} if self._ingest is None else self._ingest.ages_s()
 
     def _is_listed(self, coin: str) -> bool:
         found = self._instruments.get(coin)

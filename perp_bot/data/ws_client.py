@@ -55,6 +55,10 @@ class StreamListener:
         """The stream that was up is down."""
         raise NotImplementedError
 
+    def why_not_connect(self) -> str | None:
+        """Return why no connection may be made now (asked before each); None when one may."""
+        return None
+
     def why_stale(self) -> str | None:
         """Return why the connection, though alive, should be made anew; None when it is fine."""
         return None
@@ -153,6 +157,9 @@ class MarketStream:
 
     def _live_once(self) -> str:
         """Connect, listen until the connection ends, and return why it ended."""
+        refused = self._listener.why_not_connect()
+        if refused is not None or self._stop.is_set():
+            return refused or "stopping"
         try:
             stream = self._dialer.dial()
         except Stopped:
@@ -204,6 +211,7 @@ class MarketStream:
                     self._came_up()  # a socket that opens and stays mute is not a stream
                 reader.filled(count)
                 self._hand_out(stream, reader)
+                heard_s = monotonic_s()  # the time that our own handling took is no silence of the venue's
             except TimeoutError:
                 pass  # nothing came: the deadlines below decide
             now_s = monotonic_s()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from aiohttp import web
 
 from perp_bot.core.errors import UsageError
 from perp_bot.core.timeframes import iso
+from perp_bot.practice.origin_file import Remembered, recall, remember
 from perp_bot.practice.server.http import Server, listen
 from perp_bot.practice.server.venue import Venue
 from perp_bot.practice.settings import Settings
@@ -26,20 +28,26 @@ def serve(
     start: str | None = None,
     seed: int = 42,
     faults: Path | None = None,
+    state: Path | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; one line on stderr says when it is ready.
 
-    `speed` None steps. UsageError when `start`, `speed`, `seed` or the fault file is wrong, PortTaken when nothing can
-    listen on the address.
+    `speed` None steps. At speed 1 `state` names the file that remembers where in time the market lies: with the same
+    seed and without `start` the market of the last time goes on. UsageError when `start`, `speed`, `seed` or the fault
+    file is wrong, PortTaken when nothing can listen on the address.
     """
     if speed is not None and not 0.0 < speed <= 100_000.0:
         raise UsageError(f"--speed {speed:g}: expected step or a number above 0 and up to 100000")
     if seed < 0:
         raise UsageError(f"--seed {seed}: expected a number from 0")
     changes = _read_faults(faults) if faults is not None else {}
-    server = Server(Venue(Settings(speed=speed, start=start, seed=seed)))
+    found: Remembered | None = None
+    if state is not None and speed == 1.0:
+        found = recall(state, seed=seed, start=start, now_ms=time.time_ns() // 1_000_000)
+    origin_ms = None if found is None else found.origin_ms
+    server = Server(Venue(Settings(speed=speed, start=start, seed=seed, origin_ms=origin_ms)))
     server.set_faults(changes)
-    asyncio.run(_serve(server, host, port))
+    asyncio.run(_serve(server, host, port, state, found))
 
 
 def _read_faults(path: Path) -> Mapping[str, object]:
@@ -54,7 +62,7 @@ def _read_faults(path: Path) -> Mapping[str, object]:
     return read
 
 
-async def _serve(server: Server, host: str, port: int) -> None:
+async def _serve(server: Server, host: str, port: int, state: Path | None, found: Remembered | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -65,13 +73,23 @@ async def _serve(server: Server, host: str, port: int) -> None:
         bound = await listen(runner, host, port)
         clock = server.venue.clock
         speed = "step" if clock.speed is None else f"{clock.speed:g}x"
+        lies = "" if state is None or found is None else f", {_lies(server.venue, state, found)}"
         address = f"http://{host}:{bound}"
         print(
             f"practice venue on {address}: speed {speed}, seed {server.venue.settings.seed}, "
-            f"venue time {iso(clock.now_ms())}; prices are generated below recorded hours",
+            f"venue time {iso(clock.now_ms())}{lies}; prices are generated below recorded hours",
             file=sys.stderr,
             flush=True,
         )
         await stop.wait()
     finally:
         await runner.cleanup()
+
+
+def _lies(venue: Venue, state: Path, found: Remembered) -> str:
+    """Return what the ready line says of the market; a new one is remembered once its port is ours."""
+    if found.origin_ms is not None:
+        return found.note
+    origin_ms, seed = venue.market.origin_ms, venue.settings.seed
+    problem = remember(state, seed=seed, origin_ms=origin_ms, began_ms=venue.clock.start_ms)
+    return found.note if problem is None else f"{found.note}, {problem}"

@@ -12,7 +12,8 @@ from perp_bot.core.errors import UsageError
 SWITCHES = frozenset({"silent", "status_429", "status_502", "html", "null_500", "nan_candle"})
 AMOUNTS = frozenset({"clock_skew_ms", "delay_ms"})
 CHANCES = frozenset({"drop", "duplicate", "reorder"})
-NAMES = frozenset({"delist", "close_sockets"} | SWITCHES | AMOUNTS | CHANCES)
+MUTE = "mute"
+NAMES = frozenset({"delist", "close_sockets", MUTE} | SWITCHES | AMOUNTS | CHANCES)
 _ANSWER_ORDER = ("status_429", "status_502", "null_500", "html")
 
 
@@ -42,7 +43,8 @@ class Faults:
         """Merge a request into the faults in force; return whether all sockets shall be closed now.
 
         {"clear": true} drops all first; a name with false or null ends that fault; true, a number, a coin name or
-        {"on": [...], "for_s": s, "amount": x, "coin": ...} begins it. Nothing changes when any part is wrong.
+        {"on": [...], "for_s": s, "amount": x, "coin": ...} begins it; mute takes {"channels": [...], "coins": [...],
+        "for_s": s}. Nothing changes when any part is wrong.
         """
         unknown = set(request) - NAMES - {"clear"}
         if unknown:
@@ -101,12 +103,19 @@ class Faults:
         fault = self.find("nan_candle")
         return fault is not None and (not fault.coins or coin in fault.coins)
 
-    def happens(self, name: str, channel: str) -> bool:
+    def is_muted(self, channel: str, coin: str) -> bool:
+        """Return whether frames of this channel and coin ("" = of no coin) are not sent."""
+        fault = self.find(MUTE)
+        return fault is not None and channel in fault.on and _strikes(fault, coin)
+
+    def happens(self, name: str, channel: str, coin: str = "") -> bool:
         """Return whether a random fault of the stream strikes this frame."""
         if name not in self._active:
             return False
         fault = self.find(name)
-        return fault is not None and fault.concerns("ws", "ws", channel) and self._random.random() < fault.amount
+        if fault is None or not fault.concerns("ws", "ws", channel) or not _strikes(fault, coin):
+            return False
+        return self._random.random() < fault.amount
 
     def report(self) -> dict[str, dict[str, object]]:
         """Return the faults in force with what is left of them."""
@@ -124,24 +133,45 @@ class Faults:
         return out
 
 
+def _strikes(fault: Fault, coin: str) -> bool:
+    return not fault.coins or coin in fault.coins
+
+
 def _parse(name: str, value: object) -> Fault:
+    if name == MUTE:
+        return _parse_mute(value)
     options: Mapping[str, object] = value if isinstance(value, Mapping) else {}
     unknown = set(options) - {"on", "for_s", "amount", "coin"}
     if unknown:
         raise UsageError(f"fault {name}: unknown option {sorted(unknown)[0]!r}; options: on, for_s, amount, coin")
     amount = options.get("amount", 1.0 if isinstance(value, bool | Mapping | str | list) else value)
     coins = _names(name, options.get("coin", value if name == "delist" and not options else None))
-    for_s = options.get("for_s")
     if isinstance(amount, bool) or not isinstance(amount, int | float) or amount != amount:
         raise UsageError(f"fault {name}: amount {amount!r} is not a number")
     if name in CHANCES and not 0.0 <= amount <= 1.0:
         raise UsageError(f"fault {name}: {amount!r} is not a probability from 0 to 1")
     if name == "delist" and not coins:
         raise UsageError("fault delist: name a coin")
-    if for_s is not None and (isinstance(for_s, bool) or not isinstance(for_s, int | float) or for_s <= 0):
+    return Fault(name, float(amount), _names(name, options.get("on")), coins, _ends_s(name, options.get("for_s")))
+
+
+def _parse_mute(value: object) -> Fault:
+    options: Mapping[str, object] = value if isinstance(value, Mapping) else {}
+    unknown = set(options) - {"channels", "coins", "for_s"}
+    if unknown:
+        raise UsageError(f"fault mute: unknown option {sorted(unknown)[0]!r}; options: channels, coins, for_s")
+    channels = _names(MUTE, options.get("channels"))
+    if not channels:
+        raise UsageError('fault mute: name the channels, for example {"channels": ["l2Book"], "coins": ["BTC"]}')
+    return Fault(MUTE, 1.0, channels, _names(MUTE, options.get("coins")), _ends_s(MUTE, options.get("for_s")))
+
+
+def _ends_s(name: str, for_s: object) -> float | None:
+    if for_s is None:
+        return None
+    if isinstance(for_s, bool) or not isinstance(for_s, int | float) or for_s <= 0:
         raise UsageError(f"fault {name}: for_s {for_s!r} is not a number of seconds")
-    ends_s = None if for_s is None else time.monotonic() + for_s
-    return Fault(name, float(amount), _names(name, options.get("on")), coins, ends_s)
+    return time.monotonic() + for_s
 
 
 def _names(name: str, value: object) -> frozenset[str]:

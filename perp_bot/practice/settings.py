@@ -39,3 +39,4 @@ class Settings:
     seed: int = 42
     cadence: Cadence = field(default_factory=Cadence)
     limits: Limits = field(default_factory=Limits)
+    origin_ms: int | None = None  # at speed 1: where the recording's first hour lies; None: by `start`

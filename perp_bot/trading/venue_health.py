@@ -38,12 +38,19 @@ def _silence(
     age_s = health.last_message_age_s
     if age_s is not None and age_s > STREAM_STALE_S:
         return f"the market stream is silent: last message {age_s:.0f} s ago, limit {STREAM_STALE_S:.0f} s"
+    if health.silent:
+        return _silent_channels(health)
     for symbol, mark_age_s in mark_ages_s.items():
         if mark_age_s is not None and mark_age_s > MARK_STALE_S:
             return f"the mark of {symbol} is {mark_age_s:.0f} s old, limit {MARK_STALE_S:.0f} s"
         if mark_age_s is None and up_s > MARK_STALE_S:
             return f"no mark of {symbol} has come in {up_s:.0f} s"
     return None
+
+
+def _silent_channels(health: FeedHealth) -> str:
+    more = len(health.silent) - 1
+    return health.silent[0].text + (f" ({more} more silent)" if more else "")
 
 
 def _reads(health: FeedHealth) -> str | None:

@@ -51,6 +51,15 @@ def test_that_the_venue_has_less_is_no_failure(perpbot: RunCommand, venue: str) 
     assert " of 30 days, the venue has no more  (asked 43,2" in line
 
 
+def test_without_a_terminal_each_series_is_a_line_of_progress(perpbot: RunCommand, venue: str) -> None:
+    """On stderr, as it begins: a wait for the venue's limit is seen; stdout stays data."""
+    ran = perpbot("backfill", "--days", "1", "--symbol", "BTC", "--venue", venue)
+    lines = ran.err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["BTC 1m", "BTC 5m", "BTC 15m", "BTC 1h", "BTC funding"]
+    assert lines[2] == "BTC 15m: 1 request to the venue"
+    assert "request" not in ran.out
+
+
 def test_a_coin_that_the_venue_does_not_have_is_one_line(perpbot: RunCommand, venue: str) -> None:
     """With the nearest one."""
     ran = perpbot("backfill", "--symbol", "BTX", "--venue", venue)

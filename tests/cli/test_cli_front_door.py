@@ -124,14 +124,27 @@ def test_every_command_has_help_with_examples(perpbot: RunCommand, entry: object
     found = group.get_command(click.Context(group), name)
     assert found is not None
     assert found.name == name
-    if isinstance(found, click.Group):
-        for inner in found.commands:
-            assert f"perpbot {name} {inner}" in perpbot(name, inner, "--help").out
-    else:
-        ran = perpbot(name, "--help")
-        assert (ran.code, ran.err) == (0, "")
-        assert "Examples:" in ran.out
-        assert f"perpbot {name}" in ran.out
+    ran = perpbot(name, "--help")
+    assert (ran.code, ran.err) == (0, "")
+    assert "Examples:" in ran.out
+    assert f"  perpbot {name}" in ran.out
+    for inner in found.commands if isinstance(found, click.Group) else ():
+        text = perpbot(name, inner, "--help").out
+        assert "Examples:" in text
+        assert f"perpbot {name} {inner}" in text
+
+
+@pytest.mark.slow
+def test_the_help_of_bench_lists_every_subject(perpbot: RunCommand) -> None:
+    """What the help reads from the source is what the runner finds by importing."""
+    from perp_bot.bench.runner import subjects
+    from perp_bot.cli.bench_subjects import bench_subjects
+
+    read = {item.name: (item.help, item.only_when_named) for item in bench_subjects()}
+    assert read == {name: (item.help, item.only_when_named) for name, item in subjects().items()}
+    text = perpbot("bench", "--help").out
+    for name, (sentence, _) in read.items():
+        assert re.search(rf"^  {name} +{re.escape(sentence[:20])}", text, re.MULTILINE), name
 
 
 @pytest.mark.parametrize("name", ["trade", "backfill"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -53,6 +54,21 @@ def test_the_table_shows_state_and_ages(perpbot: RunCommand, tmp_path: Path) -> 
     assert (ran.code, ran.err) == (0, "")
     for part in ("RUNNING", "paper on practice", "672.50", "BTC", "ETH", "mean_reversion", "LONG", "daily_loss"):
         assert part in ran.out
+
+
+def test_tui_on_a_dumb_terminal_is_the_status_once(
+    perpbot: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TERM=dumb is a terminal that cannot show the dashboard: the same facts as text, and what goes on from there."""
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with serving(tmp_path):
+        ran = perpbot("tui")
+    assert ran.code == 0
+    assert ran.err.startswith("TERM=dumb cannot show the dashboard; this is the status once")
+    assert "672.50" in ran.out
+    ran = perpbot("tui")
+    assert (ran.code, ran.out) == (3, "")
 
 
 def test_json_is_one_line_with_age_and_snapshot(perpbot: RunCommand, tmp_path: Path) -> None:

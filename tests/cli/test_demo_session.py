@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ipc"))
 
 from ipc_samples import snapshot
 
+from perp_bot.bench.terminal import Terminal
 from perp_bot.cli import demo
 from perp_bot.cli.children import Child
 from perp_bot.config.load import load_config
@@ -82,6 +83,20 @@ def test_a_session_has_a_folder_and_settings_of_its_own(tmp_path: Path, monkeypa
     assert config.signal_service.cache_db_path.parent == first.folder
     assert first.backtest_command == f"perpbot --config {first.config_path} backtest"
     assert yaml.safe_load(mine.read_text())["venue"] == "mainnet", "the user's file is not touched"
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_on_a_terminal_the_dashboard_closes_after_the_duration(tmp_path: Path) -> None:
+    """--duration holds with the dashboard too, and no line says that the bot goes on: it does not."""
+    command = [sys.executable, "-m", "perp_bot", "demo", "--duration", "2"]
+    with Terminal(command, tmp_path, os.environ) as screen:
+        screen.await_text("PAPER", within_s=15)  # the first frame
+        screen.await_text("the demo's daemon and venue are stopped", within_s=15)
+        screen.await_text("check this session's decisions", within_s=5)
+        drawn = bytes(screen._drawn)
+    assert b"the bot goes on" not in drawn
+    assert b"dashboard closed" not in drawn
 
 
 @pytest.mark.slow

@@ -42,6 +42,21 @@ CAPITAL_STOP = Stretch("capital_stop", "522.25", 42, (("1m", 75),), {"risk": {"m
 EARLY_STOP = Stretch("early_stop", "522.25", 42, (("1m", 75),), {"risk": {"max_loss_per_trade_pct": 0.0165}})
 
 
+# The LONG again, part filled as maker, the rest taken from the book of the minute's beginning nine seconds into it.
+FALLBACK = Stretch(
+    "fallback",
+    "522.25",
+    42,
+    (("1m", 70),),
+    {"risk": {"max_loss_per_trade_pct": 0.005}, "execution": {"taker_fallback_seconds": 9}},
+)
+
+# The SHORT, sent a close later than decided: what waits is part of what must survive.
+DELAYED = Stretch(
+    "delayed", "460.25", 42, (("1m", 62),), {"execution": {"entry_delay_candles": 1, "cancel_if_signal_gone": False}}
+)
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a session left on disk."""

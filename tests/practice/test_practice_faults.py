@@ -148,6 +148,35 @@ def test_frames_can_be_lost_or_doubled(
     assert steps == expected
 
 
+def test_a_channel_can_fall_silent_for_one_coin(stepped: PracticeServer, connect: Connect) -> None:
+    """mute: the channel and coin named are not sent, everything else is, and REST answers."""
+    stepped.set_faults(mute={"channels": ["l2Book"], "coins": ["ETH"]})
+    socket = connect(stepped)
+    for coin in ("BTC", "ETH"):
+        socket.subscribe(type="l2Book", coin=coin)
+        socket.subscribe(type="activeAssetCtx", coin=coin)
+    socket.subscribe(type="practiceClock")
+    socket.until("practiceClock")
+    stepped.step("1m")
+    frames = socket.until("practiceClock")
+    assert {frame["data"]["coin"] for frame in frames if frame["channel"] == "l2Book"} == {"BTC"}
+    assert {frame["data"]["coin"] for frame in frames if frame["channel"] == "activeAssetCtx"} == {"BTC", "ETH"}
+    assert len(info(stepped, "l2Book", coin="ETH").json()["levels"][0]) == 20
+    stepped.set_faults(mute=None)
+    stepped.step("1m")
+    frames = socket.until("practiceClock")
+    assert {frame["data"]["coin"] for frame in frames if frame["channel"] == "l2Book"} == {"BTC", "ETH"}
+
+
+def test_a_loss_can_strike_one_coin() -> None:
+    """`coin` limits a random fault of the stream to that coin's frames."""
+    faults = Faults(1)
+    faults.update({"drop": {"on": ["activeAssetCtx"], "coin": "ETH"}})
+    assert faults.happens("drop", "activeAssetCtx", "ETH")
+    assert not faults.happens("drop", "activeAssetCtx", "BTC")
+    assert not faults.happens("drop", "l2Book", "ETH")
+
+
 def test_frames_can_swap_places(stepped: PracticeServer, connect: Connect) -> None:
     """reorder holds a frame back until after the next one; nothing is lost."""
     socket = connect(stepped)
@@ -180,6 +209,8 @@ def test_random_faults_are_seeded() -> None:
         ({"delay_ms": {"ms": 4}}, "unknown option 'ms'"),
         ({"html": {"for_s": -1}}, "for_s"),
         ({"html": {"on": 3}}, "list of names"),
+        ({"mute": True}, "name the channels"),
+        ({"mute": {"channel": "l2Book"}}, "unknown option 'channel'"),
     ],
 )
 def test_a_wrong_fault_is_refused_and_changes_nothing(

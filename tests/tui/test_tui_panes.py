@@ -190,14 +190,14 @@ def test_low_priority_columns_drop_out_first_and_are_counted() -> None:
 GOLDEN = """\
 Signals (2)
  BTC 15m mean_reversion  candle to 05:30:00 (1m07s ago)  1,412 bars
-   z     +1.42 ─────┃────┃───────┃───┃────●──┃────┃─────  in ±2 out ±0.3 stop ±3
+   z     +1.42 ─────┃────┃───────┃───┃────●──┃────┃─────  |z| in 2 out 0.3 stop 3
    RSI    63.1 ────────────┃────────────●──┃────────────  below 30 or above 70
    ADX    18.2 ────────────●────┃───────────────────────  below 25 (no trend)
    ✗z ✗rsi ✗band ✓adx
    HOLD: z 1.42 is inside +/-2.00
    1.3s  spread 0.16 bps  depth 1.2M  slip 0.31 bps  vol 0.042 %/min
  ETH 15m mean_reversion  candle to 05:30:00 (1m07s ago)  1,412 bars
-   z     +2.31 ─────┃────┃───────┃───┃───────┃─●──┃─────  in ±2 out ±0.3 stop ±3
+   z     +2.31 ─────┃────┃───────┃───┃───────┃─●──┃─────  |z| in 2 out 0.3 stop 3
    RSI    74.2 ────────────┃───────────────┃─●──────────  below 30 or above 70
    ADX    21.0 ──────────────●──┃───────────────────────  below 25 (no trend)
    ✓z ✓rsi ✓band ✓adx

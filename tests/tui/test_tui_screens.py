@@ -47,7 +47,14 @@ async def test_the_overview_shows_what_matters_at_every_size(
                 "regime NORMAL",
             ):
                 assert text in shown, text
-            for text in ("BTC 64,250", "ETH 3,120.5", "Positions (1)", "▲ long", "63,012", "Risk (1 of 7 at their limit)"):
+            for text in (
+                "BTC 64,250",
+                "ETH 3,120.5",
+                "Positions (1)",
+                "▲ long",
+                "63,012",
+                "Risk (1 of 7 at their limit)",
+            ):
                 assert text in shown, text
             for text in (
                 "lost 2.1 %" if size[0] > 80 else "daily loss",

@@ -15,6 +15,7 @@ import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_daemon import FakeDaemon
@@ -31,7 +32,7 @@ from pathlib import Path
 from perp_bot.config.model import Config, DataConfig
 from perp_bot.tui.app import run
 config = replace(Config(), data=replace(DataConfig(), db_path=Path(sys.argv[1])))
-sys.exit(run(config))
+sys.exit(run(config, **eval(sys.argv[2])))
 """
 LEAVE_ALTERNATE_SCREEN = b"\x1b[?1049l"
 
@@ -39,15 +40,15 @@ LEAVE_ALTERNATE_SCREEN = b"\x1b[?1049l"
 class Terminal:
     """The dashboard in a pseudo terminal of 120x40."""
 
-    def __init__(self, db: Path) -> None:
+    def __init__(self, db: Path, options: dict[str, Any] | None = None, **environment: str) -> None:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
         self.process = subprocess.Popen(
-            [sys.executable, "-c", RUN, str(db)],
+            [sys.executable, "-c", RUN, str(db), repr(options or {})],
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=os.environ | {"TERM": "xterm-256color"},
+            env=os.environ | {"TERM": "xterm-256color"} | environment,
             start_new_session=True,
         )
         os.close(slave)
@@ -65,6 +66,14 @@ class Terminal:
                 except OSError:
                     assert wanted in self.output, self.output[-2000:]
                     return
+
+    def read_to_end(self) -> None:
+        """Read what an ended process has left."""
+        while select.select([self.master], [], [], 0)[0]:
+            try:
+                self.output += os.read(self.master, 65536)
+            except OSError:  # Linux: the other side is closed and nothing is left
+                return
 
     def close(self) -> None:
         """End everything."""
@@ -129,9 +138,65 @@ def test_no_control_character_of_a_daemon_reaches_the_terminal(paths: RuntimePat
 def test_without_a_terminal_it_says_what_to_use_instead(paths: RuntimePaths) -> None:
     """One clear line and exit by UsageError, not a traceback of the framework."""
     done = subprocess.run(
-        [sys.executable, "-c", RUN, str(paths.db)], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=15
+        [sys.executable, "-c", RUN, str(paths.db), "{}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=15,
     )
     assert "perpbot status --watch" in done.stderr
+
+
+def test_a_dumb_terminal_is_named_as_such(paths: RuntimePaths) -> None:
+    """It is a terminal, it just cannot show the dashboard: the line says so and what works."""
+    found = Terminal(paths.db, TERM="dumb")
+    try:
+        found.read_until(b"TERM=dumb cannot show the dashboard; `perpbot status --watch` works here")
+    finally:
+        found.close()
+
+
+def test_no_color_on_a_terminal_of_16_colours(paths: RuntimePaths) -> None:
+    """NO_COLOR=1 with TERM=xterm: it runs, not one colour is sent, and q leaves with 0."""
+    with FakeDaemon(paths.socket):
+        found = Terminal(paths.db, TERM="xterm", NO_COLOR="1", COLORTERM="")
+        try:
+            found.read_until(b"LIVE")
+            os.write(found.master, b"q")
+            found.read_until(b"the bot goes on")
+            assert found.process.wait(5) == 0
+        finally:
+            found.close()
+    codes = {code for sent in re.findall(rb"\x1b\[([0-9;]*)m", found.output) for code in sent.split(b";")}
+    assert b"1" in codes, "bold stays"
+    assert {code for code in codes if re.fullmatch(rb"[349][0-8]|10[0-7]", code)} == set()
+
+
+def test_a_locale_without_our_glyphs_shows_no_escapes(paths: RuntimePaths) -> None:
+    """LANG=C without Python's UTF-8 mode: ASCII characters, not `\\u2500`."""
+    with FakeDaemon(paths.socket):
+        found = Terminal(paths.db, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", PYTHONIOENCODING="")
+        try:
+            found.read_until(b"LIVE")
+            found.read_until(b"Positions (1)")
+            assert b"\\u2" not in found.output
+            assert found.output.isascii()
+        finally:
+            found.close()
+
+
+def test_after_its_time_it_leaves_as_q_does_and_says_nothing_when_told_so(paths: RuntimePaths) -> None:
+    """The demo ends the bot itself: no line may say that the bot goes on."""
+    with FakeDaemon(paths.socket):
+        found = Terminal(paths.db, {"for_s": 1.0, "farewell": False})
+        try:
+            found.read_until(LEAVE_ALTERNATE_SCREEN)
+            assert found.process.wait(5) == 0
+            found.read_to_end()
+        finally:
+            found.close()
+    assert b"LIVE" in found.output
+    assert b"dashboard closed" not in found.output
 
 
 def test_a_closed_descriptor_is_a_lost_terminal() -> None:

@@ -10,7 +10,13 @@ from perp_bot.cli import options
 from perp_bot.cli.invocation import Invocation
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+Examples:
+  perpbot config check
+  perpbot --config other.yaml config check --json
+"""
+)
 def config() -> None:
     """Validate and show the settings."""
 

@@ -7,11 +7,18 @@ from pathlib import Path
 
 import click
 
+from perp_bot.cli.invocation import Invocation
 from perp_bot.config.venues import PRACTICE_PORT
 from perp_bot.core.errors import UsageError
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+Examples:
+  perpbot practice serve
+  perpbot practice serve --speed 60 --start 400
+"""
+)
 def practice() -> None:
     """The practice venue: a faithful stand-in for the exchange, offline."""
 
@@ -32,12 +39,20 @@ Examples:
 @click.option(
     "--faults", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="JSON file of faults to switch on."
 )
-def serve(host: str, port: int, speed: str, start: str | None, seed: int, faults: Path | None) -> None:
-    """Serve the venue until interrupted."""
+@click.pass_obj
+def serve(
+    call: Invocation, host: str, port: int, speed: str, start: str | None, seed: int, faults: Path | None
+) -> None:
+    """Serve the venue until interrupted.
+
+    At speed 1 a restart with the same seed and without --start continues the market of the last time
+    (practice-venue.json beside the database remembers it); --start or another seed begins a new one.
+    """
     venue_speed = speed_of(speed)
+    state = call.load().data.db_path.parent / "practice-venue.json" if venue_speed == 1.0 else None
     from perp_bot.practice.app import serve as serve_venue
 
-    serve_venue(host=host, port=port, speed=venue_speed, start=start, seed=seed, faults=faults)
+    serve_venue(host=host, port=port, speed=venue_speed, start=start, seed=seed, faults=faults, state=state)
 
 
 def speed_of(text: str) -> float | None:

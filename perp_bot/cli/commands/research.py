@@ -24,13 +24,31 @@ def backtest(call: Invocation, as_json: bool) -> int:
     return main(call.load(), as_json)
 
 
+class _BenchCommand(click.Command):
+    """Lists the subjects in the help, and reads them only there."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the subjects, then the examples."""
+        from perp_bot.cli.bench_subjects import bench_subjects
+
+        with formatter.section("Subjects"):
+            formatter.write_dl(
+                [
+                    (item.name, f"{item.help} (only when named)" if item.only_when_named else item.help)
+                    for item in bench_subjects()
+                ]
+            )
+        super().format_epilog(ctx, formatter)
+
+
 @click.command(
+    cls=_BenchCommand,
     epilog="""\b
 Examples:
   perpbot bench
   perpbot bench ingest ipc --json
   perpbot bench --baseline
-"""
+""",
 )
 @click.argument("subjects", nargs=-1, metavar="[SUBJECT]...")
 @click.option("--baseline", is_flag=True, help="Store the figures, or compare them with the stored ones.")

@@ -28,18 +28,26 @@ def status(call: Invocation, as_json: bool, watch: bool) -> int:
     """
     from perp_bot.cli.daemon import connect
 
+    if not (watch or as_json):
+        return show_once(call)
     with connect(call.paths()) as client:
         if watch:
             _watch(client, as_json)
-        elif as_json:
+        else:
             from perp_bot.cli.output import put_raw
 
             put_raw(client.raw_state())
-        else:
-            from perp_bot.cli.status_view import console, render
+    return 0
 
-            state, age_s = client.state()
-            console().print(render(state, age_s))
+
+def show_once(call: Invocation) -> int:
+    """Print the state as text; DaemonAway when no daemon runs."""
+    from perp_bot.cli.daemon import connect
+    from perp_bot.cli.status_view import console, render
+
+    with connect(call.paths()) as client:
+        state, age_s = client.state()
+    console().print(render(state, age_s))
     return 0
 
 

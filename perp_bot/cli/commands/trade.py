@@ -32,6 +32,9 @@ def trade(call: Invocation, paper: bool | None, force: bool, venue: str | None) 
     config = call.load(venue)
     if config.mode == "live" and paper is None:
         raise UsageError(f"the config says mode: live, and {_NO_LIVE}")
+    from perp_bot.cli.places import make_folder
+    from perp_bot.config.paths import RuntimePaths
     from perp_bot.trading.daemon import run
 
+    make_folder(config, RuntimePaths(config.data.db_path))
     return run(replace(config, mode="paper"), force=force)

@@ -36,16 +36,16 @@ class Connection:
         self._is_slow = False  # it was waited for in vain and has not caught up since
         self._held: str | None = None  # a frame that a reorder fault keeps for after the next one
 
-    def send(self, channel: str, text: str) -> None:
-        """Queue a frame, through the stream faults in force."""
+    def send(self, channel: str, text: str, coin: str = "") -> None:
+        """Queue a frame, through the stream faults in force; `coin` "" for a frame of no coin."""
         faults = self._venue.faults
-        if faults.is_silent() or faults.happens("drop", channel):
+        if faults.is_silent() or faults.is_muted(channel, coin) or faults.happens("drop", channel, coin):
             return
-        if self._held is None and faults.happens("reorder", channel):
+        if self._held is None and faults.happens("reorder", channel, coin):
             self._held = text
             return
         self._put(text)
-        if faults.happens("duplicate", channel):
+        if faults.happens("duplicate", channel, coin):
             self._put(text)
         if self._held is not None:
             self._put(self._held)
@@ -126,7 +126,7 @@ class Hub:
         """Queue the frames of a stream for everyone who listens."""
         for text in frames:
             for connection in self.listeners(sub.key):
-                connection.send(sub.kind, text)
+                connection.send(sub.kind, text, sub.coin)
 
     async def written(self, deadline_s: float = 2.0) -> None:
         """Wait until all connections have written what was queued."""
@@ -166,4 +166,4 @@ class Hub:
             return
         at_ms = self.published_ms if sub.kind == "trades" else now_ms
         for text in streams.first_frames(self._venue, sub, at_ms):
-            connection.send(sub.kind, text)
+            connection.send(sub.kind, text, sub.coin)

@@ -131,9 +131,9 @@ class Publisher:
         subs = [connection.subscriptions[key] for key in sorted(connection.subscriptions)]
         for sub in (one for one in subs if one.kind == "l2Book"):
             for text in streams.state(self._venue, sub, from_ms):
-                connection.send(sub.kind, text)
+                connection.send(sub.kind, text, sub.coin)
         for sub, text in self._minute_frames(subs, from_ms, until_ms):
-            connection.send(sub.kind, text)
+            connection.send(sub.kind, text, sub.coin)
         connection.send(CLOCK, streams.clock(self._venue, until_ms, self._venue.steps))
 
     def _minute_frames(

@@ -143,7 +143,7 @@ def _roomy(
             (f"{formats.number(item.zscore, 2, sign=True):>7} ", _tone(_z_style(item), glass)),
             (gauge(item.zscore, -scale, scale, z_marks, cells), _tone("accent", glass)),
             (
-                f"  in ±{item.entry_threshold:g} out ±{item.exit_threshold:g} stop ±{item.stop_threshold:g}",
+                f"  |z| in {item.entry_threshold:g} out {item.exit_threshold:g} stop {item.stop_threshold:g}",
                 "muted",
             ),
         ),
