@@ -16,7 +16,7 @@ def venue_identity(base_url: str, status: VenueStatus) -> str:
     """Return the market behind an address: mainnet, testnet, an address, or one run of a practice venue.
 
     A practice venue at the same address is another market when its seed differs or its prices lie elsewhere in time
-    (at speed 1 every start of it moves them).
+    (at speed 1 a new market is moved to the hour of its start; a restart continues it).
     """
     if status.practice is not None:
         return f"{PRACTICE} (seed {status.practice.seed}, prices from {status.practice.origin_ms})"

@@ -117,6 +117,7 @@ class MarketData(StreamListener):
         )
         self._same_market = SameMarket(self.client, clock)
         self._is_refusal_told = False
+        self._rest_problem: str | None = None  # as it was before the market was asked for: that answer says nothing
         self._worker: RestWorker | None = None
         self._ingest: StreamIngest | None = None
         self._stream: MarketStream | None = None
@@ -270,8 +271,7 @@ class MarketData(StreamListener):
         if outage_s is None:
             self._sink.put_event(StreamStatus(True, 0, f"connected, {subscriptions} subscriptions"))
             return
-        rest = self.client.health()
-        self._gap.request(self._lost_ms, outage_s, subscriptions, self._stream.reconnects, rest.last_error)
+        self._gap.request(self._lost_ms, outage_s, subscriptions, self._stream.reconnects, self._rest_problem)
         self._watch.look_soon()
         self._worker.wake()
 
@@ -286,6 +286,7 @@ class MarketData(StreamListener):
     def why_not_connect(self) -> str | None:
         """Say when another market is behind the address now; told once, asked again before every attempt."""
         assert self._stream is not None
+        self._rest_problem = self.client.health().last_error
         refused = self._same_market.why_not()
         if refused is not None and self._same_market.is_another and not self._is_refusal_told:
             self._is_refusal_told = True

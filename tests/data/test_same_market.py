@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,7 +20,6 @@ from perp_bot.core.types import AssetContext, Book
 from perp_bot.data import same_market
 from perp_bot.data.answers import PracticeInfo, VenueStatus
 from perp_bot.data.same_market import SameMarket
-from perp_bot.practice.thread import PracticeServer
 
 URL = "http://127.0.0.1:1"
 
@@ -104,8 +108,28 @@ def test_reads_wait_for_the_answer_after_a_lost_connection(monkeypatch: pytest.M
     assert client.asked == 2
 
 
-def served(port: int, seed: int, speed: float | None = 60.0, start: str = "400") -> PracticeServer:
-    return PracticeServer(speed=speed, start=start, seed=seed, port=port)
+@dataclass(frozen=True)
+class Served:
+    """A venue in a process of its own: clients that knock while it ends are its own affair."""
+
+    base_url: str
+
+    @property
+    def port(self) -> int:
+        return int(self.base_url.rpartition(":")[2])
+
+
+@contextmanager
+def served(port: int, seed: int, start: str = "400") -> Iterator[Any]:
+    command = f"from perp_bot.practice.app import serve; serve(port={port}, speed=60.0, start='{start}', seed={seed})"
+    process = subprocess.Popen([sys.executable, "-c", command], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        yield Served(process.stderr.readline().split()[3].rstrip(":"))
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
 
 
 @pytest.mark.slow
