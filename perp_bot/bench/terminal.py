@@ -34,7 +34,9 @@ class Terminal:
         self._ends_within_s = ends_within_s
         self._command = list(command)
         self._folder = folder
-        self._environment = {**environment, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        # COLUMNS and LINES of whoever measures would overrule the size of this terminal.
+        own = {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
+        self._environment = {**own, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
         self._drawn = bytearray()
         self.written_bytes = 0
         self.started_s = 0.0
