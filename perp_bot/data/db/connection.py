@@ -41,12 +41,6 @@ def translate(error: sqlite3.Error, path: Path) -> StoreError:
     return StoreError(f"{path}: {error}")
 
 
-def is_damage(error: sqlite3.Error) -> bool:
-    """Whether `error` says that the file is no (sound) database."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in _DAMAGED
-
-
 def open_writable(path: Path) -> sqlite3.Connection:
     """Open (create, migrate) the database for its one writer.
 
