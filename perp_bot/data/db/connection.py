@@ -19,7 +19,6 @@ _WAL_LEFTOVER_BYTES = 16 * 1024 * 1024  # the log file is cut back to this after
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def translate(error: sqlite3.Error, path: Path) -> StoreError:
