@@ -133,7 +133,7 @@ class PredictionConfig:
 
 @dataclass(frozen=True, slots=True)
 class BacktestConfig:
-    """Costs and windows of research; paper trading pays the same fees. Only the fee rates are used so far."""
+    """Costs and windows of research; paper trading pays the same fees."""
 
     maker_fee_rate: float = setting(0.00015, "Fee of a maker fill, fraction of notional.", low=-0.01, high=0.01)
     taker_fee_rate: float = setting(0.00045, "Fee of a taker fill, fraction of notional.", low=-0.01, high=0.01)
@@ -145,6 +145,11 @@ class BacktestConfig:
     test_days: int = setting(15, "Walk-forward test window, days.", low=1)
     step_days: int = setting(15, "Walk-forward step, days.", low=1)
     seed: int = setting(42, "Seed of everything random in research.", low=0)
+    compounding: bool = setting(False, "Size and capital at risk follow the equity instead of `trading.capital_usd`.")
+    resume_hours: float = setting(
+        24.0, "A simulated operator lifts a pause or halt of the limits this much later; 0: nobody does.", low=0
+    )
+    cluster: str = setting("", "Dask scheduler of sweeps, e.g. tcp://host:8786; empty: this machine's cores.")
     export_trades_csv: bool = setting(False, "Write the trades of a backtest beside its report.")
 
 

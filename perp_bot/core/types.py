@@ -133,6 +133,14 @@ class PublicTrade:
 
 
 @dataclass(frozen=True, slots=True)
+class MarginTier:
+    """From a notional of `lower_bound_usd` on, `max_leverage` holds; maintenance rate = 1 / (2 x max_leverage)."""
+
+    lower_bound_usd: float
+    max_leverage: int
+
+
+@dataclass(frozen=True, slots=True)
 class Instrument:
     """What the venue's meta says about a perp."""
 
@@ -142,6 +150,7 @@ class Instrument:
     max_leverage: int
     is_delisted: bool = False
     margin_table_id: int | None = None
+    margin_tiers: tuple[MarginTier, ...] = ()  # lowest bound first; empty: one tier at `max_leverage`
 
 
 @dataclass(frozen=True, slots=True)
