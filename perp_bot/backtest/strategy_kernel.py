@@ -1,0 +1,112 @@
+"""What a strategy must offer to run compiled: exit bits of every bar, and the bars it may enter with their numbers.
+
+An entry is a conjunction of strict comparisons: every value of a candidate below the limit of its side and regime.
+Candidates are listed once for the loosest limits of all parameter sets; each set then asks its own limits. Values that
+carry a memory (RSI, ADX, MACD) come from one pass over the whole series and may differ from a decision's own window in
+the last digits: where that could tip a comparison they are computed again from exactly that window (`settle`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perp_bot.backtest.grid import Grid
+from perp_bot.config.model import Config
+from perp_bot.indicators.decision import decision_row
+from perp_bot.indicators.row import IndicatorParams, IndicatorRow
+from perp_bot.indicators.warmup import decision_window
+
+Matrix = NDArray[np.float64]
+Limits = NDArray[np.float64]  # (side: long, short; regime; value)
+TIE = 1e-6  # far above the 1e-9 that a forgotten start may weigh
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """Bars at which a strategy may enter, sorted by bar, then symbol. Stop and target are NaN where it names none."""
+
+    bar: NDArray[np.int64]
+    symbol: NDArray[np.int32]
+    side: NDArray[np.int8]  # 0 long, 1 short
+    values: Matrix  # (candidates, values)
+    stop: NDArray[np.float64]
+    target: NDArray[np.float64]
+
+
+class StrategyKernel(Protocol):
+    """The compiled form of one strategy. `limits` and `exits` take a whole config: each parameter set is one."""
+
+    @property
+    def exit_reasons(self) -> tuple[str, str]:
+        """The strategy's reasons behind EXIT_* and STOP_* bits."""
+
+    def params(self, config: Config) -> IndicatorParams:
+        """Return the indicator periods: parameter sets with the same ones share columns and candidates."""
+
+    def columns(self, grid: Grid, params: IndicatorParams) -> dict[str, Matrix]:
+        """Return the indicator columns it reads, each (symbols, bars), NaN before warm-up where entries need it."""
+
+    def exit_key(self, config: Config) -> Hashable:
+        """Return what its exit bits depend on, beside the columns."""
+
+    def exits(self, grid: Grid, columns: dict[str, Matrix], config: Config) -> NDArray[np.uint8]:
+        """Return the exit bits, (symbols, bars)."""
+
+    def limits(self, config: Config) -> Limits:
+        """Return the limits of one parameter set."""
+
+    def candidates(
+        self, grid: Grid, columns: dict[str, Matrix], configs: Sequence[Config], limits: Sequence[Limits]
+    ) -> Candidates:
+        """Return every bar that any of the parameter sets enters, settled."""
+
+    def trailing(self, config: Config) -> tuple[float, float, float]:
+        """Return (after, distance, step) of its trailing stop as fractions; (0, 0, 0) for none."""
+
+    def trades_a_day(self, config: Config) -> int:
+        """Return the most entries of a UTC day; 0: no limit."""
+
+
+def loosest(limits: Sequence[Limits]) -> Limits:
+    """Return, value by value, the largest limit of any parameter set."""
+    return np.asarray(np.max(np.stack(limits), axis=0))
+
+
+def warm_from(grid: Grid, params: IndicatorParams) -> NDArray[np.bool_] | int:
+    """Return the first warm bar; where candles are missing a mask (symbols, bars): enough bars in a row behind it."""
+    window = decision_window(params)
+    usable = np.isfinite(grid.high) & np.isfinite(grid.low) & np.isfinite(grid.close)
+    if usable.all():
+        return window - 1
+    bars = np.arange(1, grid.bars + 1)
+    last_hole = np.maximum.accumulate(np.where(usable, 0, bars), axis=1)
+    return np.asarray(bars - last_hole >= window)
+
+
+def make_cold(column: Matrix, warm: NDArray[np.bool_] | int) -> None:
+    """Set what is before warm-up to NaN, in place."""
+    if isinstance(warm, int):
+        column[:, :warm] = np.nan
+    else:
+        column[~warm] = np.nan
+
+
+def near_a_limit(values: NDArray[np.float64], limits: NDArray[np.float64], slack: float = TIE) -> NDArray[np.bool_]:
+    """Return which values are so close to any of the limits that their last digits could tip the comparison."""
+    known = np.unique(limits)
+    right = np.searchsorted(known, values)
+    above = known[np.minimum(right, len(known) - 1)]
+    below = known[np.maximum(right - 1, 0)]
+    return np.asarray((np.abs(values - above) <= slack) | (np.abs(values - below) <= slack))
+
+
+def exact_row(grid: Grid, symbol: int, bar: int, params: IndicatorParams) -> IndicatorRow:
+    """Return the values that a decision at the bar is made on."""
+    begin = max(0, bar + 1 - decision_window(params))
+    span = slice(begin, bar + 1)
+    return decision_row(grid.high[symbol, span], grid.low[symbol, span], grid.close[symbol, span], params)
