@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # A plain path entry: the import hook that is setuptools' default costs every command 14 ms.
 EDITABLE := --config-settings editable_mode=compat -e
 
-.PHONY: run test setup setup-dev lint types unit soak bench pictures docs clean
+.PHONY: run test setup setup-dev lint types unit soak bench bench-peers pictures docs clean
 
 run: setup
 	@$(BIN)/perpbot demo
@@ -48,6 +48,10 @@ soak: setup-dev
 bench: setup-dev
 	@$(BIN)/perpbot bench
 
+# The libraries that `perpbot bench backtest sweep indicators` measures ours beside; about 4 GB, needed by nothing else.
+bench-peers: setup-dev
+	@$(BIN)/python -m perp_bot.bench.peers_setup
+
 # The pages and files that are generated from the code: docs/configuration.md and config.yaml.
 docs: setup
 	$(BIN)/python -m perp_bot.config.docs
@@ -57,4 +61,4 @@ pictures: setup
 	$(BIN)/python docs/pictures/take.py
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-peers build *.egg-info .pytest_cache .mypy_cache .ruff_cache
