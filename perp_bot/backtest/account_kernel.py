@@ -9,274 +9,147 @@ order, in floats; `plain.py` does it with the daemon's own objects, and tests co
 from __future__ import annotations
 
 import numpy as np
-from numba.extending import register_jitable
 
-from perp_bot.backtest import arithmetic, luck
-
-# ---------------------------------------------------------------- what the strategy says of a bar
-
-ENTER_LONG, ENTER_SHORT = 1, 2
-EXIT_LONG, EXIT_SHORT, STOP_LONG, STOP_SHORT = 4, 8, 16, 32  # the last two: the strategy's own stop (starts a cooldown)
-
-# ---------------------------------------------------------------- why a position ended
-
-EXIT, STRATEGY_EXIT_STOP, TIMEOUT, CAPITAL_STOP, TARGET, LIQUIDATION, STRATEGY_STOP, TRAILING_STOP = range(8)
-
-# ---------------------------------------------------------------- what forbade an entry
-
-(
-    LEVERAGE,
-    DELISTED,
-    REGIME,
-    EQUITY_UNKNOWN,
+from perp_bot.backtest import luck
+from perp_bot.backtest.account_layout import (
+    AS_MAKER,
+    AT_RISK_SHARE,
+    BEYOND_LIQUIDATION,
+    CANCEL_IF_GONE,
+    CAPITAL_STOP,
+    CAPITAL_USD,
+    COOLDOWN,
+    COOLDOWN_MS,
     DAILY_LOSS,
-    SESSION_DRAWDOWN,
+    DAILY_LOSS_LIMIT,
+    DAY_MS,
+    DELAY,
+    DELISTED,
+    DRAWDOWN_LIMIT,
+    ENTERS,
+    ENTRIES_BLOCKED,
+    EQUITY_UNKNOWN,
+    EXIT,
+    EXIT_LONG,
+    EXIT_ROW,
+    EXIT_SHORT,
+    FALLBACK_MS,
+    HOUR_MS,
+    I_DELISTED,
+    I_KEY,
+    I_MAX_LEVERAGE,
+    I_SZ,
+    I_TIERS,
+    INSUFFICIENT_MARGIN,
+    IS_COMPOUNDING,
+    IS_LIMIT,
+    LEAVES,
+    LEVERAGE,
+    LEVERAGE_SET,
+    LIQUIDATION,
+    LOSING_WEEKS,
+    M_AT,
+    M_BAR,
+    M_DAY,
+    M_DAY_WORTH,
+    M_DUE,
+    M_ENTRY,
+    M_FEE,
+    M_FUNDING,
+    M_HIGH,
+    M_LAST,
+    M_LOW,
+    M_MISSING,
+    M_OPENED,
+    M_REASON,
+    M_SIZE,
+    M_SLIPPAGE,
+    M_STOP,
+    MAKER_FEE,
+    MARGIN_LIMIT,
+    MARGIN_SHARE,
     MAX_DRAWDOWN,
     MAX_POSITIONS,
-    COOLDOWN,
-    LOSING_WEEKS,
-    MARGIN_LIMIT,
-    INSUFFICIENT_MARGIN,
     MAX_TRADES_PER_DAY,
-    SIZE,
-    BEYOND_LIQUIDATION,
-    ENTRIES_BLOCKED,  # entries that one rule or several forbade
-    NO_MARKET,  # entries that went out into a missing candle and were given up
-    RESUMES,
-    COUNTS,
-) = range(19)
-
-# ---------------------------------------------------------------- settings of one account, one row a parameter set
-
-(
-    START_USD,
-    CAPITAL_USD,
-    IS_COMPOUNDING,
-    MARGIN_SHARE,
-    LEVERAGE_SET,
-    AT_RISK_SHARE,
-    DAILY_LOSS_LIMIT,
-    SESSION_LIMIT,
-    DRAWDOWN_LIMIT,
+    MIN_NOTIONAL_USD,
+    NO_MARKET,
+    NOTHING,
+    NUDGE,
     POSITIONS_LIMIT,
-    COOLDOWN_MS,
-    TIMEOUT_MS,
-    WEEKS_LIMIT,
+    REGIME,
     RESUME_MS,
-    IS_LIMIT,
-    FALLBACK_MS,
-    DELAY,
-    CANCEL_IF_GONE,
-    MAKER_FEE,
-    TAKER_FEE,
-    SLIP_LEAST,
-    SLIP_MOST,
-    SEED,
-    TRADES_A_DAY,  # 0: no limit
-    TRAIL_AFTER,  # 0: no trailing
-    TRAIL_DISTANCE,
-    TRAIL_STEP,
-    EXIT_ROW,  # which of the exit columns
-    SETTINGS,
-) = range(29)
-
-# ---------------------------------------------------------------- columns of a trade
-
-(
-    T_SYMBOL,
-    T_SIDE,
-    T_DECIDED,
-    T_OPENED,
-    T_CLOSED,
-    T_SIZE,
-    T_ENTRY,
-    T_EXIT,
-    T_STOP,
-    T_REASON,
-    T_MAKER,
-    T_GROSS,
-    T_FEES,
-    T_FUNDING,
-    T_SLIPPAGE,
-    T_NET,
-    T_MAE,
-    T_MFE,
-    T_MISSING,
-    TRADE_COLUMNS,
-) = range(20)
-
-# ---------------------------------------------------------------- sums of a run
-
-(
-    S_TRADES,
-    S_GROSS,
+    RESUMES,
+    S_DOWN2,
+    S_DRAWDOWN,
+    S_DRAWDOWN_USD,
+    S_END_USD,
     S_FEES,
     S_FUNDING,
-    S_SLIPPAGE,
+    S_GROSS,
+    S_HELD,
+    S_LOST_USD,
+    S_MISSING_HOURS,
     S_NET,
+    S_OPEN,
+    S_R1,
+    S_R2,
+    S_SLIPPAGE,
+    S_TRADES,
     S_WINS,
     S_WON_USD,
-    S_LOST_USD,
-    S_END_USD,
-    S_OPEN,
-    S_MISSING_HOURS,
-    S_DRAWDOWN,  # fraction of the peak before it
-    S_DRAWDOWN_USD,
-    S_R1,  # sums over boundaries of the return, its square, ...
-    S_R2,
-    S_DOWN2,  # squares of the negative ones
-    S_HELD,  # boundaries with a position
-    SUMS,
-) = range(19)
-
-# ---------------------------------------------------------------- per symbol
-
-I_SZ, I_MAX_LEVERAGE, I_DELISTED, I_KEY, I_TIERS, I_COLUMNS = range(6)
-
-# what a symbol does in a bar; a new position adds the slot it opened in, and whether as maker
-NOTHING, STAYS, LEAVES, UNSEEN, ENTERS = range(5)
-AS_MAKER = 1_000_000
-
-DAY_MS = 86_400_000
-WEEK_MS = 7 * DAY_MS
-HOUR_MS = 3_600_000
-MONDAY_MS = 3 * DAY_MS  # 1970-01-01 was a Thursday
-TOLERANCE = 1e-9  # of `risk.limits`: a size truncated to the limit itself is within it
-NUDGE = 0.00001  # of `risk.sizing`
-MIN_NOTIONAL_USD = 10.0
-
-_U11, _U27, _U30, _U31 = np.uint64(11), np.uint64(27), np.uint64(30), np.uint64(31)
-_GOLDEN, _MIX_A, _MIX_B = np.uint64(luck.GOLDEN), np.uint64(luck.MIX_A), np.uint64(luck.MIX_B)
-
-power_of_ten = register_jitable(arithmetic.power_of_ten)
-decimals_at = register_jitable(arithmetic.decimals_at)
-tick_down = register_jitable(arithmetic.tick_down)
-tick_up = register_jitable(arithmetic.tick_up)
-next_tick = register_jitable(arithmetic.next_tick)
-lots_down = register_jitable(arithmetic.lots_down)
-to_money = register_jitable(arithmetic.to_money)
-
-
-@register_jitable
-def draw(seed, symbol_key, at_ms, role):  # type: ignore[no-untyped-def]
-    """Return `luck.unit_draw`, in machine words."""
-    z = np.uint64(seed) * _GOLDEN + np.uint64(symbol_key) * _MIX_A + np.uint64(role) * _MIX_B + np.uint64(at_ms)
-    for _ in range(2):
-        z = z + _GOLDEN
-        z = (z ^ (z >> _U30)) * _MIX_A
-        z = (z ^ (z >> _U27)) * _MIX_B
-        z = z ^ (z >> _U31)
-    return np.float64(z >> _U11) / 9007199254740992.0
-
-
-@register_jitable
-def taker_px(ref_px, sign, setting, symbol_key, at_ms, role, sz_decimals):  # type: ignore[no-untyped-def]
-    """Return the price that a taker pays (`sign` +1) or gets (-1): the due price, slipped, on the tick against us."""
-    share = setting[SLIP_LEAST] + (setting[SLIP_MOST] - setting[SLIP_LEAST]) * draw(
-        setting[SEED], symbol_key, at_ms, role
-    )
-    slipped = ref_px * (1.0 + sign * share)
-    if sign > 0:
-        return tick_up(slipped, sz_decimals)
-    down = tick_down(slipped, sz_decimals)
-    return down if down > 0.0 else tick_up(slipped, sz_decimals)
-
-
-@register_jitable
-def capital_stop(side, entry_px, size, at_risk_usd, sz_decimals):  # type: ignore[no-untyped-def]
-    """Return the price at which a position has lost `at_risk_usd`, rounded inward; 0.0 when not beyond the entry."""
-    distance = at_risk_usd / size
-    if side > 0:
-        exact = entry_px - distance
-        lowest = 1.0 / power_of_ten(6 - sz_decimals)
-        stop = lowest if exact <= lowest else tick_up(exact, sz_decimals)
-        return stop if stop < entry_px else 0.0
-    stop = tick_down(entry_px + distance, sz_decimals)
-    return stop if stop > entry_px else 0.0
-
-
-@register_jitable
-def nearer_stop(side, entry_px, capital_px, own_px, sz_decimals):  # type: ignore[no-untyped-def]
-    """Return the nearer of the capital stop and the strategy's own, where that is on the losing side of the entry."""
-    if not own_px > 0.0:  # NaN: none
-        return capital_px
-    if side > 0:
-        own = tick_up(own_px, sz_decimals)
-        return max(capital_px, own) if own < entry_px else capital_px
-    own = tick_down(own_px, sz_decimals)
-    return min(capital_px, own) if own > entry_px else capital_px
-
-
-@register_jitable
-def maintenance_usd(notional, row, tier_bound, tier_rate, tier_deducted, tiers):  # type: ignore[no-untyped-def]
-    """Return the maintenance margin of a notional: rate x notional - deduction of its tier."""
-    tier = 0
-    for n in range(1, tiers):
-        if notional >= tier_bound[row, n]:
-            tier = n
-    return notional * tier_rate[row, tier] - tier_deducted[row, tier]
-
-
-@register_jitable
-def liquidation_price(side, size, other_usd, row, tier_bound, tier_rate, tier_deducted, tiers):  # type: ignore[no-untyped-def]
-    """Return the price at which equity (other_usd + side x size x price) equals the maintenance margin; 0.0 for none.
-
-    other_usd + side x size x p = size x p x rate - deducted, in the tier that the price itself belongs to.
-    """
-    for n in range(tiers):
-        price = (other_usd + tier_deducted[row, n]) / (size * (tier_rate[row, n] - side))
-        notional = size * price
-        above = tier_bound[row, n + 1] if n + 1 < tiers else np.inf
-        if price > 0.0 and tier_bound[row, n] <= notional < above:
-            return price
-    return 0.0
-
-
-@register_jitable
-def week_of(at_ms):  # type: ignore[no-untyped-def]
-    """Return the start of the calendar week (Monday)."""
-    return at_ms - (at_ms + MONDAY_MS) % WEEK_MS
-
-
-@register_jitable
-def walk(  # type: ignore[no-untyped-def]
-    side, stop, target, liquidation, due_ms, first_ms, slot_ms, begin, end, skip_open, maker_slot,
-    o, h, lo, tlo, thi,
-):  # fmt: skip
-    """Follow the slots `begin`..`end` of the finest path; return (reason or -1, due price, slot).
-
-    The open comes first: due timeout, gap through liquidation, stop or target. Then inside the slot the worst order:
-    liquidation or stop, whichever is nearer, before the target.
-    """
-    for k in range(begin, end):
-        opened = o[k]
-        if not (k == begin and skip_open):
-            if first_ms + (k - begin) * slot_ms >= due_ms:
-                return TIMEOUT, opened, k
-            if liquidation > 0.0 and (opened - liquidation) * side <= 0.0:
-                return LIQUIDATION, opened, k
-            if (opened - stop) * side <= 0.0:
-                return CAPITAL_STOP, opened, k
-            if target > 0.0 and (opened - target) * side >= 0.0:
-                return TARGET, opened, k
-        worst = tlo[k] if side > 0 else thi[k]
-        best = thi[k] if side > 0 else tlo[k]
-        if liquidation > 0.0 and (liquidation - stop) * side > 0.0 and (worst - liquidation) * side <= 0.0:
-            return LIQUIDATION, min(max(liquidation, lo[k]), h[k]), k
-        if (worst - stop) * side <= 0.0:
-            return CAPITAL_STOP, min(max(stop, lo[k]), h[k]), k
-        if target > 0.0 and k != maker_slot and (best - target) * side >= 0.0:
-            return TARGET, min(max(target, lo[k]), h[k]), k
-    return -1, 0.0, end
-
-
-@register_jitable
-def admits(e, sym_side, values, limits, regime):  # type: ignore[no-untyped-def]
-    """Whether the numbers of candidate `e` are all below the limits of its side in a regime."""
-    for v in range(values.shape[1]):  # noqa: SIM110 - numba compiles the loop, not the generator
-        if not values[e, v] < limits[sym_side, regime, v]:
-            return False
-    return True
+    SESSION_DRAWDOWN,
+    SESSION_LIMIT,
+    SIZE,
+    START_USD,
+    STAYS,
+    STOP_LONG,
+    STOP_SHORT,
+    STRATEGY_EXIT_STOP,
+    STRATEGY_STOP,
+    T_CLOSED,
+    T_DECIDED,
+    T_ENTRY,
+    T_EXIT,
+    T_FEES,
+    T_FUNDING,
+    T_GROSS,
+    T_MAE,
+    T_MAKER,
+    T_MFE,
+    T_MISSING,
+    T_NET,
+    T_OPENED,
+    T_REASON,
+    T_SIDE,
+    T_SIZE,
+    T_SLIPPAGE,
+    T_STOP,
+    T_SYMBOL,
+    TAKER_FEE,
+    TARGET,
+    TIMEOUT,
+    TIMEOUT_MS,
+    TOLERANCE,
+    TRADES_A_DAY,
+    TRAIL_AFTER,
+    UNSEEN,
+    WEEKS_LIMIT,
+)
+from perp_bot.backtest.account_rules import (
+    admits,
+    capital_stop,
+    liquidation_price,
+    lots_down,
+    maintenance_usd,
+    nearer_stop,
+    next_tick,
+    taker_px,
+    tick_down,
+    tick_up,
+    to_money,
+    walk,
+    week_of,
+)
 
 
 def simulate(  # type: ignore[no-untyped-def]
@@ -289,17 +162,30 @@ def simulate(  # type: ignore[no-untyped-def]
     exit_bits,
     candidate_bar, candidate_symbol, candidate_side, candidate_values, candidate_stop, candidate_target,
     limits, setting,
-    trades, equity_out, held_out, counts, sums,
+    memory, trades, equity_out, held_out, counts, sums,
 ):  # fmt: skip
     """Run one account over the bars `begin`..`end` - 1: decisions at their closes, fills at the open of the next.
 
     Prices are (symbols, bars) on one grid that starts at `first_ms`, NaN where a candle is missing. Candidates are
     sorted by bar, then symbol; `limits` is (side, regime, value). `trades`, `equity_out`, `held_out` may have no rows.
+
+    `memory` (exit row, candidate, REMEMBERED values) keeps how a trade went for the accounts that take the same one
+    later: what it is worth does not depend on the account as long as no limit and no liquidation ends or follows it,
+    which is checked before it is used. It may have no rows; curve and drawdown are not kept where it has.
     """
     symbols = open_.shape[0]
     bars = open_.shape[1]
     has_regimes = len(regimes) > 0
     wants_equity = len(equity_out) > 0
+    remembers = memory.shape[1] > 0 and symbols == 1 and setting[DELAY] == 0.0 and setting[IS_COMPOUNDING] == 0.0
+    remembers = remembers and setting[TRAIL_AFTER] == 0.0
+    is_told = False  # the position's end comes from memory
+    told_by = np.int64(-1)
+    high_worth = -np.inf  # of the position at the closes so far: funding + signed size x price
+    low_worth = np.inf
+    new_day = np.int64(-1)  # the last day that began while it was open, and what it was worth before
+    day_worth = 0.0
+    last_worth = 0.0
     candidates = len(candidate_bar)
 
     # positions
@@ -387,13 +273,118 @@ def simulate(  # type: ignore[no-untyped-def]
                     equity_out[k - begin] = cash
                     held_out[k - begin] = 0.0
             b = max(b, jump)
+        # ---------------------------------------------------------------- one position, and nothing happens to it
+        # The same arithmetic as below for bars on which no order, limit or candidate of another coin has a say.
+        if n_open == 1 and n_asked == 0 and n_waiting == 0 and not (session_paused or drawdown_paused or is_told):
+            s = 0
+            while side[s] == 0:
+                s += 1
+            until = end - 1
+            if symbols > 1:
+                while e < candidates and candidate_bar[e] < b:
+                    e += 1
+                if e < candidates:
+                    until = min(until, candidate_bar[e])
+            if leaving[s] < 0 and setting[TRAIL_AFTER] == 0.0:
+                d = side[s]
+                held = size[s] * d
+                due_ms = opened_ms[s] + timeout_ms
+                tiers = int(instruments[s, I_TIERS])
+                other = cash + funding[s]
+                ruin = liquidation_price(d, size[s], other, s, tier_bound, tier_rate, tier_deducted, tiers)
+                stop_px = stop[s]
+                target_px = target[s]
+                worst = worst_px[s]
+                best = best_px[s]
+                mask = (STOP_LONG | EXIT_LONG) if d > 0 else (STOP_SHORT | EXIT_SHORT)
+                at_ms = first_ms + b * step_ms
+                hour_ms = max(at_ms, opened_ms[s])
+                hour_ms = hour_ms - hour_ms % HOUR_MS + HOUR_MS
+                while b < until and due_ms >= at_ms + step_ms:
+                    last = close[s, b]
+                    adverse = trigger_low[s, b] if d > 0 else trigger_high[s, b]
+                    better = trigger_high[s, b] if d > 0 else trigger_low[s, b]
+                    if not (last == last and (adverse - stop_px) * d > 0.0 and (open_[s, b] - stop_px) * d > 0.0):
+                        break
+                    if target_px > 0.0 and (better - target_px) * d >= 0.0:
+                        break
+                    if ruin > 0.0 and (adverse - ruin) * d <= 0.0:
+                        break
+                    if hour_ms <= at_ms + step_ms:
+                        if day_start + DAY_MS <= at_ms + step_ms:
+                            break  # a new day
+                        h = (hour_ms - first_hour_ms) // HOUR_MS
+                        if step_ms > HOUR_MS or not (0 <= h < rates.shape[1]):
+                            break
+                        rate = rates[s, h]
+                        oracle = oracles[s, h]
+                        if rate != rate or oracle != oracle:
+                            break
+                        usd = -to_money(d * size[s] * oracle * rate)
+                    else:
+                        usd = 0.0
+                    worth = funding[s] + usd + held * last
+                    value = cash + worth
+                    session_peak_now = max(session_peak, value)
+                    peak_now = max(peak, value)
+                    if (session_peak_now - value) >= setting[SESSION_LIMIT] * session_peak_now * 0.999999:
+                        break
+                    if (peak_now - value) >= setting[DRAWDOWN_LIMIT] * peak_now * 0.999999:
+                        break
+                    # from here on the bar counts
+                    if hour_ms <= at_ms + step_ms:
+                        funding[s] += usd
+                        hour_ms += HOUR_MS
+                        other = cash + funding[s]
+                        ruin = liquidation_price(d, size[s], other, s, tier_bound, tier_rate, tier_deducted, tiers)
+                    adverse = low[s, b] if d > 0 else high[s, b]
+                    better = high[s, b] if d > 0 else low[s, b]
+                    if (adverse - worst) * d < 0.0:
+                        worst = adverse
+                    if (better - best) * d > 0.0:
+                        best = better
+                    mark[s] = last
+                    if remembers:
+                        high_worth = max(high_worth, worth)
+                        low_worth = min(low_worth, worth)
+                        last_worth = worth
+                    session_peak = session_peak_now
+                    peak = peak_now
+                    last_usd = value
+                    if wants_equity:
+                        equity_out[b - begin] = value
+                        held_out[b - begin] = size[s] * last
+                    if value != previous_usd:
+                        change = value / previous_usd - 1.0 if previous_usd > 0.0 else 0.0
+                        sums[S_R1] += change
+                        sums[S_R2] += change * change
+                        if change < 0.0:
+                            sums[S_DOWN2] += change * change
+                        previous_usd = value
+                        curve_peak = max(curve_peak, value)
+                        if curve_peak - value > sums[S_DRAWDOWN_USD]:
+                            sums[S_DRAWDOWN_USD] = curve_peak - value
+                        if curve_peak > 0.0 and (curve_peak - value) / curve_peak > sums[S_DRAWDOWN]:
+                            sums[S_DRAWDOWN] = (curve_peak - value) / curve_peak
+                    sums[S_HELD] += 1.0
+                    seen = exit_bits[exit_row, s, b] & mask
+                    b += 1
+                    at_ms += step_ms
+                    if seen:
+                        leaving[s] = STRATEGY_EXIT_STOP if seen & (STOP_LONG | STOP_SHORT) else EXIT
+                        break
+                worst_px[s] = worst
+                best_px[s] = best
+
         bar_ms = first_ms + b * step_ms
         close_ms = bar_ms + step_ms
 
         # ---------------------------------------------------------------- the open and the inside of this bar
         if n_open > 0 or n_asked > 0:
             for s in range(symbols):
-                walked[s] = 0
+                if is_told:
+                    break
+                walked[s] = NOTHING
                 has_bar = open_[s, b] == open_[s, b]
                 is_fine = fine_per_bar > 0 and fine_whole[s, b] > 0
                 sz = int(instruments[s, I_SZ])
@@ -470,6 +461,10 @@ def simulate(  # type: ignore[no-untyped-def]
                         leaving[s] = -1
                         mark[s] = px
                         n_open += 1
+                        high_worth = -np.inf
+                        low_worth = np.inf
+                        new_day = np.int64(-1)
+                        last_worth = np.nan
                         today = at_ms - at_ms % DAY_MS
                         if today != entries_day:
                             entries_day = today
@@ -478,7 +473,7 @@ def simulate(  # type: ignore[no-untyped-def]
                         walked[s] = ENTERS + first_slot + (AS_MAKER if maker else 0)
             # exits at the open first, then what happens inside, symbol by symbol
             for turn in range(2 * symbols):
-                s = turn % symbols
+                s = turn if turn < symbols else turn - symbols
                 if side[s] == 0 or walked[s] == NOTHING or (walked[s] == LEAVES) != (turn < symbols):
                     continue
                 is_fine = fine_per_bar > 0 and fine_whole[s, b] > 0
@@ -489,15 +484,19 @@ def simulate(  # type: ignore[no-untyped-def]
                 due_px = 0.0
                 at_ms = bar_ms
                 d = side[s]
-                if walked[s] == LEAVES:
+                if is_told:
+                    reason = int(memory[exit_row, told_by, M_REASON])
+                    due_px = memory[exit_row, told_by, M_DUE]
+                    at_ms = np.int64(memory[exit_row, told_by, M_AT])
+                elif walked[s] == LEAVES:
                     reason = leaving[s] if leaving[s] >= 0 else TIMEOUT
                     due_px = open_[s, b]
                 elif walked[s] != UNSEEN:
                     is_new = walked[s] >= ENTERS
-                    other = cash
+                    other = cash + funding[s]
                     for k in range(symbols):
                         if k != s and side[k] != 0:
-                            other += side[k] * size[k] * mark[k]
+                            other += funding[k] + side[k] * size[k] * mark[k]
                     adverse = trigger_low[s, b] if d > 0 else trigger_high[s, b]
                     better = trigger_high[s, b] if d > 0 else trigger_low[s, b]
                     tiers = int(instruments[s, I_TIERS])
@@ -511,7 +510,6 @@ def simulate(  # type: ignore[no-untyped-def]
                         or (open_[s, b] - stop[s]) * d <= 0.0
                         or (target[s] > 0.0 and (better - target[s]) * d >= 0.0)
                         or (is_fine and due_ms < close_ms)
-                        or is_new
                     ):
                         liquidation = liquidation_price(
                             d, size[s], other, s, tier_bound, tier_rate, tier_deducted, tiers
@@ -527,7 +525,7 @@ def simulate(  # type: ignore[no-untyped-def]
                             reason, due_px, slot = walk(
                                 d, stop[s], target[s], liquidation, due_ms, bar_ms + first_slot * fine_step_ms,
                                 fine_step_ms, base + first_slot, base + fine_per_bar, is_new, maker_slot,
-                                fine_open[s], fine_high[s], fine_low[s], fine_trigger_low[s], fine_trigger_high[s],
+                                s, fine_open, fine_high, fine_low, fine_trigger_low, fine_trigger_high,
                             )  # fmt: skip
                             at_ms = bar_ms + (slot - base + 1) * fine_step_ms - 1
                             if reason == TIMEOUT:
@@ -535,14 +533,14 @@ def simulate(  # type: ignore[no-untyped-def]
                         else:
                             reason, due_px, slot = walk(
                                 d, stop[s], target[s], liquidation, due_ms, bar_ms, step_ms, b, b + 1, is_new, -1,
-                                open_[s], high[s], low[s], trigger_low[s], trigger_high[s],
+                                s, open_, high, low, trigger_low, trigger_high,
                             )  # fmt: skip
                             at_ms = close_ms - 1
                         if reason == CAPITAL_STOP:
                             reason = stop_kind[s]
                 # funding of the hours that the position saw in this bar
                 until_ms = close_ms if reason < 0 else at_ms
-                if walked[s] != LEAVES:
+                if walked[s] != LEAVES and not is_told:
                     hour_ms = max(bar_ms, opened_ms[s])
                     hour_ms = hour_ms - hour_ms % HOUR_MS + HOUR_MS
                     while hour_ms <= until_ms:
@@ -550,7 +548,6 @@ def simulate(  # type: ignore[no-untyped-def]
                         if 0 <= h < rates.shape[1] and rates[s, h] == rates[s, h] and oracles[s, h] == oracles[s, h]:
                             usd = -to_money(d * size[s] * oracles[s, h] * rates[s, h])
                             funding[s] += usd
-                            cash += usd
                         else:
                             missing[s] += 1
                             sums[S_MISSING_HOURS] += 1
@@ -563,17 +560,37 @@ def simulate(  # type: ignore[no-untyped-def]
                         if (better_px - best_px[s]) * d > 0.0:
                             best_px[s] = better_px
                 if reason >= 0:
+                    if is_told:
+                        is_told = False
+                    elif remembers and told_by >= 0 and reason != LIQUIDATION:
+                        memory[exit_row, told_by, M_REASON] = reason
+                        memory[exit_row, told_by, M_DUE] = due_px
+                        memory[exit_row, told_by, M_AT] = at_ms
+                        memory[exit_row, told_by, M_SIZE] = size[s]
+                        memory[exit_row, told_by, M_ENTRY] = entry[s]
+                        memory[exit_row, told_by, M_STOP] = first_stop[s]
+                        memory[exit_row, told_by, M_OPENED] = opened_ms[s]
+                        memory[exit_row, told_by, M_FEE] = fees[s]
+                        memory[exit_row, told_by, M_FUNDING] = funding[s]
+                        memory[exit_row, told_by, M_SLIPPAGE] = slippage[s]
+                        memory[exit_row, told_by, M_MISSING] = missing[s]
+                        memory[exit_row, told_by, M_HIGH] = high_worth
+                        memory[exit_row, told_by, M_LOW] = low_worth
+                        memory[exit_row, told_by, M_LAST] = last_worth
+                        memory[exit_row, told_by, M_DAY] = new_day
+                        memory[exit_row, told_by, M_DAY_WORTH] = day_worth
+                        memory[exit_row, told_by, M_BAR] = b
                     px = taker_px(due_px, -d, setting, key, at_ms, luck.EXIT, sz)
                     fee = to_money(size[s] * px * setting[TAKER_FEE])
-                    other = cash
+                    other = cash + funding[s]
                     for k in range(symbols):
                         if k != s and side[k] != 0:
-                            other += side[k] * size[k] * mark[k]
+                            other += funding[k] + side[k] * size[k] * mark[k]
                     if other + d * size[s] * px - fee < 0.0 and reason == LIQUIDATION:
                         # the backstop takes the position over: the account is at 0, never below
                         fee = 0.0
                         px = -other / (d * size[s])
-                    cash += d * size[s] * px - fee
+                    cash += funding[s] + (d * size[s] * px - fee)
                     slippage[s] += (due_px - px) * d * size[s]
                     fees[s] += fee
                     gross = (px - entry[s]) * d * size[s]
@@ -583,26 +600,25 @@ def simulate(  # type: ignore[no-untyped-def]
                     if (px - best_px[s]) * d > 0.0:
                         best_px[s] = px
                     if n_trades < trades.shape[0]:
-                        row = trades[n_trades]
-                        row[T_SYMBOL] = s
-                        row[T_SIDE] = d
-                        row[T_DECIDED] = decided_ms[s]
-                        row[T_OPENED] = opened_ms[s]
-                        row[T_CLOSED] = at_ms
-                        row[T_SIZE] = size[s]
-                        row[T_ENTRY] = entry[s]
-                        row[T_EXIT] = px
-                        row[T_STOP] = first_stop[s]
-                        row[T_REASON] = reason
-                        row[T_MAKER] = is_maker[s]
-                        row[T_GROSS] = gross
-                        row[T_FEES] = fees[s]
-                        row[T_FUNDING] = funding[s]
-                        row[T_SLIPPAGE] = slippage[s]
-                        row[T_NET] = net
-                        row[T_MAE] = (worst_px[s] - entry[s]) * d * size[s]
-                        row[T_MFE] = (best_px[s] - entry[s]) * d * size[s]
-                        row[T_MISSING] = missing[s]
+                        trades[n_trades, T_SYMBOL] = s
+                        trades[n_trades, T_SIDE] = d
+                        trades[n_trades, T_DECIDED] = decided_ms[s]
+                        trades[n_trades, T_OPENED] = opened_ms[s]
+                        trades[n_trades, T_CLOSED] = at_ms
+                        trades[n_trades, T_SIZE] = size[s]
+                        trades[n_trades, T_ENTRY] = entry[s]
+                        trades[n_trades, T_EXIT] = px
+                        trades[n_trades, T_STOP] = first_stop[s]
+                        trades[n_trades, T_REASON] = reason
+                        trades[n_trades, T_MAKER] = is_maker[s]
+                        trades[n_trades, T_GROSS] = gross
+                        trades[n_trades, T_FEES] = fees[s]
+                        trades[n_trades, T_FUNDING] = funding[s]
+                        trades[n_trades, T_SLIPPAGE] = slippage[s]
+                        trades[n_trades, T_NET] = net
+                        trades[n_trades, T_MAE] = (worst_px[s] - entry[s]) * d * size[s]
+                        trades[n_trades, T_MFE] = (best_px[s] - entry[s]) * d * size[s]
+                        trades[n_trades, T_MISSING] = missing[s]
                     n_trades += 1
                     sums[S_TRADES] += 1.0
                     sums[S_GROSS] += gross
@@ -646,8 +662,12 @@ def simulate(  # type: ignore[no-untyped-def]
             if side[s] != 0:
                 if close[s, b] == close[s, b]:
                     mark[s] = close[s, b]
-                usd += side[s] * size[s] * mark[s]
+                worth = funding[s] + side[s] * size[s] * mark[s]
+                usd += worth
                 held += size[s] * mark[s]
+                if remembers:
+                    high_worth = max(high_worth, worth)
+                    low_worth = min(low_worth, worth)
         if wants_equity:
             equity_out[b - begin] = usd
             held_out[b - begin] = held
@@ -671,6 +691,10 @@ def simulate(  # type: ignore[no-untyped-def]
             day_start = today
             day_start_usd = last_usd
             day_net = 0.0
+            new_day = today
+            day_worth = last_worth
+        if remembers and n_open > 0:
+            last_worth = high_worth if high_worth == low_worth else usd - cash
         if day_start_usd < 0.0 and last_usd < 0.0:
             day_start_usd = usd
         last_usd = usd
@@ -847,6 +871,60 @@ def simulate(  # type: ignore[no-untyped-def]
             if blocked > 0:
                 counts[ENTRIES_BLOCKED] += 1
                 continue
+            told_by = wanted_by[s] if own else np.int64(-1)
+            if remembers and own and memory[exit_row, told_by, M_BAR] > 0.0:
+                amount = memory[exit_row, told_by, M_SIZE]
+                px = memory[exit_row, told_by, M_ENTRY]
+                after = cash - (amount * send * px + memory[exit_row, told_by, M_FEE])
+                best_usd = after + memory[exit_row, told_by, M_HIGH]
+                worst_usd = after + memory[exit_row, told_by, M_LOW]
+                session_high = max(session_peak, best_usd)
+                high_usd = max(peak, best_usd)
+                ruin = liquidation_price(
+                    send, amount, after + memory[exit_row, told_by, M_FUNDING], s,
+                    tier_bound, tier_rate, tier_deducted, int(instruments[s, I_TIERS]),
+                )  # fmt: skip
+                margin = 0.002 * px
+                if (
+                    session_high - worst_usd < setting[SESSION_LIMIT] * session_high * 0.999999
+                    and high_usd - worst_usd < setting[DRAWDOWN_LIMIT] * high_usd * 0.999999
+                    and (ruin == 0.0 or (memory[exit_row, told_by, M_STOP] - ruin) * send > margin)
+                    and (ruin == 0.0 or (memory[exit_row, told_by, M_DUE] - ruin) * send > margin)
+                ):
+                    is_told = True
+                    side[s] = send
+                    size[s] = amount
+                    entry[s] = px
+                    first_stop[s] = memory[exit_row, told_by, M_STOP]
+                    opened_ms[s] = np.int64(memory[exit_row, told_by, M_OPENED])
+                    decided_ms[s] = close_ms
+                    fees[s] = memory[exit_row, told_by, M_FEE]
+                    funding[s] = memory[exit_row, told_by, M_FUNDING]
+                    slippage[s] = memory[exit_row, told_by, M_SLIPPAGE]
+                    missing[s] = np.int64(memory[exit_row, told_by, M_MISSING])
+                    sums[S_MISSING_HOURS] += memory[exit_row, told_by, M_MISSING]
+                    worst_px[s] = px
+                    best_px[s] = px
+                    if memory[exit_row, told_by, M_DAY] > 0.0:
+                        worth = memory[exit_row, told_by, M_DAY_WORTH]
+                        day_start = np.int64(memory[exit_row, told_by, M_DAY])
+                        day_start_usd = after + worth if worth == worth else cash
+                        day_net = 0.0
+                    worth = memory[exit_row, told_by, M_LAST]
+                    if worth == worth:
+                        last_usd = after + worth
+                    session_peak = session_high
+                    peak = high_usd
+                    cash = after
+                    n_open += 1
+                    today = opened_ms[s] - opened_ms[s] % DAY_MS
+                    if today != entries_day:
+                        entries_day = today
+                        entries_today = 0
+                    entries_today += 1
+                    walked[s] = STAYS
+                    b = int(memory[exit_row, told_by, M_BAR])
+                    continue
             asked[s] = send
             asked_size[s] = amount
             asked_limit[s] = px
@@ -856,7 +934,8 @@ def simulate(  # type: ignore[no-untyped-def]
             n_asked += 1
             taken += 1
             used_usd += amount * px / setting[LEVERAGE_SET]
-        b += 1
+        if not is_told:
+            b += 1
 
     if wants_equity:  # flat to the end
         for k in range(b + 1, end):
@@ -865,7 +944,7 @@ def simulate(  # type: ignore[no-untyped-def]
     usd = cash
     for s in range(symbols):
         if side[s] != 0:
-            usd += side[s] * size[s] * mark[s]
+            usd += funding[s] + side[s] * size[s] * mark[s]
     sums[S_END_USD] = usd
     sums[S_OPEN] = n_open
     return n_trades

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from perp_bot.backtest import account_kernel as account
+from perp_bot.backtest import account_layout as account
 from perp_bot.backtest import plain
 from perp_bot.backtest.engine_result import result_of
 from perp_bot.backtest.grid import Grid, grid_of

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perp_bot.backtest import account_kernel as account
+from perp_bot.backtest import account_layout as account
 from perp_bot.backtest.compiled import research_kernel
 from perp_bot.backtest.grid import REGIMES, Grid
 from perp_bot.backtest.strategy_kernel import (
     TIE,
     Candidates,
+    Column,
     Limits,
     Matrix,
+    column_of,
     exact_row,
-    loosest,
+    flagged,
     make_cold,
     near_a_limit,
     warm_from,
@@ -33,12 +35,20 @@ from perp_bot.strategies.regimes import factors, scaled
 VALUES = ("zscore", "rsi", "adx")
 _MEMORY = (1, 2)  # RSI and ADX
 _LONG, _SHORT = 0, 1
+_ENTRY_KEYS = (
+    "signals.zscore_entry_threshold",
+    "signals.rsi_overbought",
+    "signals.rsi_oversold",
+    "signals.adx_threshold",
+)
+_EXIT_KEYS = ("signals.zscore_exit_threshold", "signals.zscore_stop_threshold")
 
 
 class MeanReversionKernel:
     """See `StrategyKernel`. The band is not a limit but part of the columns: a set with another band has its own."""
 
     exit_reasons = (EXIT_COMPLETE, EXIT_ZSCORE_STOP)
+    threshold_keys = frozenset((*_ENTRY_KEYS, *_EXIT_KEYS))
 
     def params(self, config: Config) -> IndicatorParams:
         """Return the periods that the signals section names."""
@@ -58,35 +68,34 @@ class MeanReversionKernel:
         make_cold(out["adx"], warm_from(grid, params))
         return out
 
-    def exit_key(self, config: Config) -> Hashable:
-        """Return the two exit thresholds."""
-        return config.signals.zscore_exit_threshold, config.signals.zscore_stop_threshold
+    def exit_thresholds(self, config: Config, values: Mapping[str, Column]) -> Matrix:
+        """Return |z| of the exit and z of the stop."""
+        return np.column_stack([column_of(config, values, key) for key in _EXIT_KEYS])
 
-    def exits(self, grid: Grid, columns: dict[str, Matrix], config: Config) -> NDArray[np.uint8]:
+    def exits(self, grid: Grid, columns: dict[str, Matrix], thresholds: Column) -> NDArray[np.uint8]:
         """Return the bits of `mean_reversion_complete` and `zscore_stop`."""
         out = np.empty(grid.close.shape, np.uint8)
-        inside = np.array([_exit_threshold(config, name) for name in range(len(REGIMES))])
-        research_kernel(exit_bits)(columns["zscore"], inside, config.signals.zscore_stop_threshold, grid.regimes, out)
+        inside = np.array([scaled(float(thresholds[0]), factors(regime).exit) for regime in REGIMES])
+        research_kernel(exit_bits)(columns["zscore"], inside, float(thresholds[1]), grid.regimes, out)
         return out
 
-    def limits(self, config: Config) -> Limits:
+    def limits(self, config: Config, values: Mapping[str, Column]) -> Limits:
         """Return the limits of z (its sign turned for shorts), RSI (likewise) and ADX."""
-        signals = config.signals
-        out = np.empty((2, len(REGIMES), len(VALUES)))
+        entry, bought, sold, trend = (column_of(config, values, key) for key in _ENTRY_KEYS)
+        out = np.empty((len(entry), 2, len(REGIMES), len(VALUES)))
         for place, regime in enumerate(REGIMES):
             factor = factors(regime)
-            z_long = scaled(signals.zscore_entry_threshold, factor.entry_long)
-            z_short = scaled(signals.zscore_entry_threshold, factor.entry_short)
-            is_open = factor.entries_allowed
-            out[_LONG, place] = (-z_long if is_open else -np.inf, signals.rsi_oversold, signals.adx_threshold)
-            out[_SHORT, place] = (-z_short if is_open else -np.inf, -signals.rsi_overbought, signals.adx_threshold)
+            for side, share in ((_LONG, factor.entry_long), (_SHORT, factor.entry_short)):
+                z = entry if share == 1 else entry * share.numerator / share.denominator  # as `scaled`
+                out[:, side, place, 0] = -z if factor.entries_allowed else -np.inf
+            out[:, _LONG, place, 1] = sold
+            out[:, _SHORT, place, 1] = -bought
+            out[:, :, place, 2] = trend[:, np.newaxis]
         return out
 
-    def candidates(
-        self, grid: Grid, columns: dict[str, Matrix], configs: Sequence[Config], limits: Sequence[Limits]
-    ) -> Candidates:
+    def candidates(self, grid: Grid, columns: dict[str, Matrix], config: Config, limits: Limits) -> Candidates:
         """Return the bars beyond the band whose values are within the loosest limits."""
-        loose = loosest(limits)
+        loose = limits.max(axis=0)
         loose[:, :, list(_MEMORY)] += 2 * TIE
         flags = np.empty(grid.close.shape, np.uint8)
         c = columns
@@ -94,17 +103,13 @@ class MeanReversionKernel:
             grid.close, c["zscore"], c["upper"], c["middle"], c["lower"], c["rsi"], c["adx"],
             grid.regimes, _band_factors(), loose, flags,
         )  # fmt: skip
-        bar, symbol = np.nonzero(flags.T) if len(flags) > 1 else (np.flatnonzero(flags[0]), np.zeros(0, np.int64))
-        if len(flags) == 1:
-            symbol = np.zeros(len(bar), np.int64)
+        bar, symbol = flagged(flags)
         side = (flags[symbol, bar] == account.ENTER_SHORT).astype(np.int8)
         sign = np.where(side == _LONG, 1.0, -1.0)
         values = np.column_stack((c["zscore"][symbol, bar] * sign, c["rsi"][symbol, bar] * sign, c["adx"][symbol, bar]))
-        self._settle(grid, configs[0], bar, symbol, sign, values, np.stack(limits))
+        self._settle(grid, config, bar, symbol, sign, values, limits)
         missing = np.full(len(bar), np.nan)
-        return Candidates(
-            bar.astype(np.int64), symbol.astype(np.int32), side, np.ascontiguousarray(values), missing, missing.copy()
-        )
+        return Candidates(bar, symbol.astype(np.int32), side, values, missing, missing.copy())
 
     def _settle(
         self, grid: Grid, config: Config, bar: Any, symbol: Any, sign: Any, values: Matrix, limits: Limits
@@ -112,7 +117,7 @@ class MeanReversionKernel:
         """Replace RSI and ADX by the decision window's own wherever a comparison is within a tie."""
         is_near = np.zeros(len(bar), np.bool_)
         for value in _MEMORY:
-            is_near |= near_a_limit(values[:, value], limits[..., value].ravel())
+            is_near |= near_a_limit(values[:, value], limits[..., value])
         for place in np.flatnonzero(is_near):
             row = exact_row(grid, int(symbol[place]), int(bar[place]), self.params(config))
             values[place, 1] = np.nan if row.rsi is None else row.rsi * sign[place]
@@ -125,10 +130,6 @@ class MeanReversionKernel:
     def trades_a_day(self, config: Config) -> int:
         """No limit."""
         return 0
-
-
-def _exit_threshold(config: Config, regime: int) -> float:
-    return scaled(config.signals.zscore_exit_threshold, factors(REGIMES[regime]).exit)
 
 
 def _band_factors() -> NDArray[np.float64]:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perp_bot.backtest import account_kernel as account
+from perp_bot.backtest import account_kernel
+from perp_bot.backtest import account_layout as account
 from perp_bot.backtest.compiled import research_kernel
 from perp_bot.backtest.grid import Fine, Grid
 from perp_bot.backtest.results import Trades
@@ -74,9 +75,10 @@ def market_arguments(grid: Grid, table: InstrumentTable, config: Config) -> tupl
 def run_kernel(grid: Grid, kernel: StrategyKernel, config: Config, begin: int, end: int) -> KernelRun:
     """Simulate the bars `begin`..`end` - 1."""
     columns = kernel.columns(grid, kernel.params(config))
-    limits = kernel.limits(config)
-    candidates = kernel.candidates(grid, columns, [config], [limits])
-    return run_account(grid, kernel, config, candidates, limits, kernel.exits(grid, columns, config), begin, end)
+    limits = kernel.limits(config, {})
+    candidates = kernel.candidates(grid, columns, config, limits)
+    exits = kernel.exits(grid, columns, kernel.exit_thresholds(config, {})[0])
+    return run_account(grid, kernel, config, candidates, limits[0], exits, begin, end)
 
 
 def run_account(
@@ -94,13 +96,13 @@ def run_account(
     rows = np.empty((room, account.TRADE_COLUMNS))
     equity, held = np.empty(end - begin), np.empty(end - begin)
     counts, sums = np.zeros(account.COUNTS, np.int64), np.zeros(account.SUMS)
-    count = research_kernel(account.simulate)(
+    count = research_kernel(account_kernel.simulate)(
         grid.first_ms, grid.step_ms, begin, end,
         *market_arguments(grid, instrument_table(grid.market), config),
         exits.reshape(1, *exits.shape),
         candidates.bar, candidates.symbol, candidates.side, candidates.values, candidates.stop, candidates.target,
         limits, settings_row(config, kernel),
-        rows, equity, held, counts, sums,
+        np.empty((1, 0, account.REMEMBERED)), rows, equity, held, counts, sums,
     )  # fmt: skip
     assert count <= room
     symbols = tuple(item.symbol for item in grid.market.symbols)

@@ -7,16 +7,18 @@ runs. What is this module's own is the market: fills from candles, in the order 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import numpy as np
 
-from perp_bot.backtest import account_kernel as kernel
+from perp_bot.backtest import account_layout as layout
+from perp_bot.backtest import account_rules as rules
 from perp_bot.backtest import luck
 from perp_bot.backtest.engine_result import result_of
 from perp_bot.backtest.grid import REGIMES, Fine, Grid, symbol_key
+from perp_bot.backtest.market import Column
 from perp_bot.backtest.results import BacktestResult, Trades
 from perp_bot.backtest.settings import InstrumentTable, instrument_table
 from perp_bot.config.model import Config
@@ -256,36 +258,35 @@ def _followed(
     grid, table = run.grid, run.table
     side, size = position.side.sign, float(position.size)
     assert position.stop_px is not None
-    liquidation = kernel.liquidation_price(
+    liquidation = rules.liquidation_price(
         side, size, _without(run, position.symbol), row,
-        table.tier_bound, table.tier_rate, table.tier_deducted, int(table.rules[row, kernel.I_TIERS]),
+        table.tier_bound, table.tier_rate, table.tier_deducted, int(table.rules[row, layout.I_TIERS]),
     )  # fmt: skip
     target = position.target_px if position.target_px is not None and position.target_px > 0 else 0.0
     due_ms = timeout_at_ms(position, run.config)
     fine = _path_of(grid, row, bar)
     if fine is None:
-        reason, due_px, _ = kernel.walk(
+        reason, due_px, _ = rules.walk(
             side, position.stop_px, target, liquidation, due_ms, bar_ms, grid.step_ms, bar, bar + 1,
-            opened is not None, -1, grid.open[row], grid.high[row], grid.low[row],
-            grid.trigger_low[row], grid.trigger_high[row],
+            opened is not None, -1, row, grid.open, grid.high, grid.low, grid.trigger_low, grid.trigger_high,
         )  # fmt: skip
         at_ms = bar_ms + grid.step_ms - 1
     else:
         base = bar * fine.per_bar
         first, is_maker = opened or (0, False)
-        reason, due_px, slot = kernel.walk(
+        reason, due_px, slot = rules.walk(
             side, position.stop_px, target, liquidation, due_ms, bar_ms + first * fine.step_ms, fine.step_ms,
             base + first, base + fine.per_bar, opened is not None, base + first if is_maker else -1,
-            fine.open[row], fine.high[row], fine.low[row], fine.trigger_low[row], fine.trigger_high[row],
+            row, fine.open, fine.high, fine.low, fine.trigger_low, fine.trigger_high,
         )  # fmt: skip
-        at_ms = bar_ms + (slot - base + (reason != kernel.TIMEOUT)) * fine.step_ms - (reason != kernel.TIMEOUT)
+        at_ms = bar_ms + (slot - base + (reason != layout.TIMEOUT)) * fine.step_ms - (reason != layout.TIMEOUT)
     if reason < 0:
         return None
     names = {
-        kernel.TIMEOUT: TIMEOUT,
-        kernel.CAPITAL_STOP: CAPITAL_STOP,
-        kernel.TARGET: TARGET,
-        kernel.LIQUIDATION: LIQUIDATION,
+        layout.TIMEOUT: TIMEOUT,
+        layout.CAPITAL_STOP: CAPITAL_STOP,
+        layout.TARGET: TARGET,
+        layout.LIQUIDATION: LIQUIDATION,
     }
     return _Exit(names[reason], float(due_px), at_ms)
 
@@ -504,6 +505,32 @@ def _view(run: _Run, row: int, bar: int, position: Position | None, regime: Regi
 # ---------------------------------------------------------------- the outcome
 
 
+def plain_sums(config: Config, grid: Grid, strategy: Strategy, begin: int, end: int) -> Column:
+    """Return the sums of a run in the order of the kernel's, for a sweep of a strategy without a compiled form."""
+    result = run_plain(config, grid, strategy, begin, end)
+    if result.is_partial:
+        raise KeyboardInterrupt
+    trades, equity = result.trades, result.equity_usd
+    before = np.concatenate(([result.start_equity_usd], equity[:-1]))
+    peaks = np.maximum.accumulate(np.concatenate(([result.start_equity_usd], equity)))[1:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        returns = np.where(before > 0, equity / before - 1.0, 0.0)
+        falls = np.where(peaks > 0, (peaks - equity) / peaks, 0.0)
+    out = np.zeros(layout.SUMS)
+    out[layout.S_TRADES], out[layout.S_OPEN] = len(trades), result.open_positions
+    out[layout.S_GROSS], out[layout.S_FEES] = trades.gross_usd.sum(), trades.fees_usd.sum()
+    out[layout.S_FUNDING], out[layout.S_SLIPPAGE] = trades.funding_usd.sum(), trades.slippage_usd.sum()
+    out[layout.S_NET], out[layout.S_END_USD] = trades.net_usd.sum(), equity[-1]
+    won = trades.net_usd > 0
+    out[layout.S_WINS], out[layout.S_WON_USD] = won.sum(), trades.net_usd[won].sum()
+    out[layout.S_LOST_USD] = -trades.net_usd[~won].sum()
+    out[layout.S_MISSING_HOURS], out[layout.S_HELD] = result.missing_funding_hours, (result.held_usd > 0).sum()
+    out[layout.S_DRAWDOWN], out[layout.S_DRAWDOWN_USD] = falls.max(), (peaks - equity).max()
+    out[layout.S_R1], out[layout.S_R2] = returns.sum(), (returns**2).sum()
+    out[layout.S_DOWN2] = (np.minimum(returns, 0.0) ** 2).sum()
+    return out
+
+
 def _trades(run: _Run) -> Trades:
     rows = run.rows
     reasons = tuple(dict.fromkeys(row.trade.exit_reason for row in rows))
@@ -535,5 +562,5 @@ def _trades(run: _Run) -> Trades:
     )
 
 
-def _floats(values: object) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.array([float(value) for value in values], np.float64)  # type: ignore[attr-defined]
+def _floats(values: Iterable[Decimal | float]) -> Column:
+    return np.array([float(value) for value in values], np.float64)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from perp_bot.backtest import account_kernel as account
+from perp_bot.backtest import account_layout as account
 from perp_bot.backtest.grid import REGIMES, symbol_key
 from perp_bot.backtest.market import Market
 from perp_bot.backtest.strategy_kernel import StrategyKernel

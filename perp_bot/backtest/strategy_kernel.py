@@ -8,7 +8,7 @@ the last digits: where that could tip a comparison they are computed again from 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,7 +22,8 @@ from perp_bot.indicators.row import IndicatorParams, IndicatorRow
 from perp_bot.indicators.warmup import decision_window
 
 Matrix = NDArray[np.float64]
-Limits = NDArray[np.float64]  # (side: long, short; regime; value)
+Column = NDArray[np.float64]
+Limits = NDArray[np.float64]  # (sets; side: long, short; regime; value)
 TIE = 1e-6  # far above the 1e-9 that a forgotten start may weigh
 
 
@@ -39,31 +40,37 @@ class Candidates:
 
 
 class StrategyKernel(Protocol):
-    """The compiled form of one strategy. `limits` and `exits` take a whole config: each parameter set is one."""
+    """The compiled form of one strategy.
+
+    `values` are columns of settings that differ between parameter sets, by dotted key, all of one length (empty: one
+    set, the config itself). Only `threshold_keys` may be among them: what else differs needs a config of its own.
+    """
+
+    @property
+    def threshold_keys(self) -> frozenset[str]:
+        """Settings that change limits and exit thresholds alone, so that sets share columns and candidates."""
 
     @property
     def exit_reasons(self) -> tuple[str, str]:
         """The strategy's reasons behind EXIT_* and STOP_* bits."""
 
     def params(self, config: Config) -> IndicatorParams:
-        """Return the indicator periods: parameter sets with the same ones share columns and candidates."""
+        """Return the indicator periods."""
 
     def columns(self, grid: Grid, params: IndicatorParams) -> dict[str, Matrix]:
         """Return the indicator columns it reads, each (symbols, bars), NaN before warm-up where entries need it."""
 
-    def exit_key(self, config: Config) -> Hashable:
-        """Return what its exit bits depend on, beside the columns."""
+    def exit_thresholds(self, config: Config, values: Mapping[str, Column]) -> Matrix:
+        """Return what the exit bits depend on beside the columns, (sets, thresholds)."""
 
-    def exits(self, grid: Grid, columns: dict[str, Matrix], config: Config) -> NDArray[np.uint8]:
-        """Return the exit bits, (symbols, bars)."""
+    def exits(self, grid: Grid, columns: dict[str, Matrix], thresholds: Column) -> NDArray[np.uint8]:
+        """Return the exit bits of one row of `exit_thresholds`, (symbols, bars)."""
 
-    def limits(self, config: Config) -> Limits:
-        """Return the limits of one parameter set."""
+    def limits(self, config: Config, values: Mapping[str, Column]) -> Limits:
+        """Return the limits of every set."""
 
-    def candidates(
-        self, grid: Grid, columns: dict[str, Matrix], configs: Sequence[Config], limits: Sequence[Limits]
-    ) -> Candidates:
-        """Return every bar that any of the parameter sets enters, settled."""
+    def candidates(self, grid: Grid, columns: dict[str, Matrix], config: Config, limits: Limits) -> Candidates:
+        """Return every bar that any of the sets enters, settled."""
 
     def trailing(self, config: Config) -> tuple[float, float, float]:
         """Return (after, distance, step) of its trailing stop as fractions; (0, 0, 0) for none."""
@@ -72,9 +79,14 @@ class StrategyKernel(Protocol):
         """Return the most entries of a UTC day; 0: no limit."""
 
 
-def loosest(limits: Sequence[Limits]) -> Limits:
-    """Return, value by value, the largest limit of any parameter set."""
-    return np.asarray(np.max(np.stack(limits), axis=0))
+def column_of(config: Config, values: Mapping[str, Column], key: str) -> Column:
+    """Return a setting of every set: its column, or the config's one value."""
+    if key in values:
+        return values[key]
+    section, _, name = key.partition(".")
+    return np.full(
+        max((len(column) for column in values.values()), default=1), float(getattr(getattr(config, section), name))
+    )
 
 
 def warm_from(grid: Grid, params: IndicatorParams) -> NDArray[np.bool_] | int:
@@ -94,6 +106,15 @@ def make_cold(column: Matrix, warm: NDArray[np.bool_] | int) -> None:
         column[:, :warm] = np.nan
     else:
         column[~warm] = np.nan
+
+
+def flagged(flags: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return (bars, symbols) of what is not 0, sorted by bar, then symbol."""
+    if len(flags) == 1:
+        bars = np.flatnonzero(flags[0])
+        return bars, np.zeros(len(bars), np.int64)
+    bars, symbols = np.nonzero(flags.T)
+    return bars, symbols
 
 
 def near_a_limit(values: NDArray[np.float64], limits: NDArray[np.float64], slack: float = TIE) -> NDArray[np.bool_]:
