@@ -1,4 +1,4 @@
-"""Results built by hand: an equity curve and a list of trades, as an engine would give them."""
+"""Results and markets built by hand, as an engine and the store would give them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from perp_bot.backtest.market import Candles, Funding, Market, SymbolMarket
 from perp_bot.backtest.results import BacktestResult, SimulatedTrade, Trades
-from perp_bot.core.timeframes import length_ms
+from perp_bot.core.timeframes import HOUR_MS, length_ms
+from perp_bot.core.types import Instrument
 
 START_MS = 1_767_225_600_000  # 2026-01-01
 STEP_MS = length_ms("15m")
@@ -87,3 +89,17 @@ def result(
         held_usd=np.zeros(count) if held is None else np.asarray(held, dtype=np.float64),
         **values,
     )
+
+
+def market(closes: Sequence[float] | np.ndarray[Any, np.dtype[np.float64]], *, rate: float | None = None) -> Market:
+    """Return a market of BTC whose first candle closes at START_MS; `rate` is the funding of every hour."""
+    close = np.asarray(closes, dtype=np.float64)
+    before = np.concatenate([close[:1], close[:-1]])
+    open_ms = START_MS - STEP_MS + np.arange(len(close), dtype=np.int64) * STEP_MS
+    hours = np.arange(START_MS, int(open_ms[-1]) + STEP_MS + 1, HOUR_MS, dtype=np.int64) if rate is not None else []
+    candles = Candles(
+        "15m", open_ms, before, np.maximum(before, close), np.minimum(before, close), close, np.ones(len(close))
+    )
+    funding = Funding(np.asarray(hours, dtype=np.int64), np.full(len(hours), rate or 0.0))
+    instrument = Instrument("BTC", 0, 5, 40)
+    return Market("15m", (SymbolMarket("BTC", instrument, "bundled 2026-01-01", candles, funding),), data_hash="d" * 16)
