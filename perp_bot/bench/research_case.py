@@ -8,18 +8,19 @@ stop is 3 % of the deciding close below the fill, on the tick above, and nothing
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perp_bot.backtest import account_kernel as account
+from perp_bot.backtest import account_layout as account
 from perp_bot.backtest.grid import Grid
 from perp_bot.backtest.kernel_mean_reversion import MeanReversionKernel
 from perp_bot.backtest.market import Candles
 from perp_bot.backtest.results import Trades
-from perp_bot.backtest.strategy_kernel import Limits, Matrix
+from perp_bot.backtest.strategy_kernel import Column, Limits, Matrix
 from perp_bot.bench import reference
 from perp_bot.config.model import Config
 from perp_bot.indicators import batch
@@ -57,14 +58,14 @@ def peer_config() -> Config:
 class ReversionKernel(MeanReversionKernel):
     """Mean reversion that leaves at the mean and goes long only."""
 
-    def exits(self, grid: Grid, columns: dict[str, Matrix], config: Config) -> NDArray[np.uint8]:
+    def exits(self, grid: Grid, columns: dict[str, Matrix], thresholds: Column) -> NDArray[np.uint8]:
         """Return the bits of `z >= 0`."""
         return np.where(columns["zscore"] >= 0.0, np.uint8(account.EXIT_LONG), np.uint8(0))
 
-    def limits(self, config: Config) -> Limits:
+    def limits(self, config: Config, values: Mapping[str, Column]) -> Limits:
         """Return the limits of longs; nothing is below those of shorts."""
-        out = super().limits(config)
-        out[_SHORT] = -np.inf
+        out = super().limits(config, values)
+        out[:, _SHORT] = -np.inf
         return out
 
 
