@@ -1,0 +1,114 @@
+"""The compiled account and the daemon's own objects give the same trades, money and blocked entries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from market_rig import QUARTER, START, config_with, wandering, with_path
+
+from perp_bot.backtest.engine import RunOptions, run
+from perp_bot.backtest.market import Market, Regimes
+from perp_bot.backtest.results import BacktestResult
+from perp_bot.config.model import Config
+
+LOOSE = {
+    "signals__zscore_entry_threshold": 1.2,
+    "signals__rsi_overbought": 55.0,
+    "signals__rsi_oversold": 45.0,
+    "signals__adx_threshold": 60.0,
+    "signals__bollinger_std": 1.0,
+}
+NO_LIMITS = {
+    "risk__session_drawdown_pct": 1.0,
+    "risk__max_drawdown_pct": 1.0,
+    "risk__daily_loss_limit_pct": 1.0,
+    "risk__losing_weeks": 500,
+}
+MONEY = 1e-7  # USD: floats against decimals
+
+
+def case(seed: int) -> tuple[Config, Market]:
+    """Return random settings and a random market."""
+    rng = np.random.default_rng(seed)
+    market = wandering(
+        seed,
+        int(rng.integers(1_200, 1_900)),
+        coins=int(rng.integers(1, 4)),
+        holes=int(rng.integers(0, 2)),
+        vol=float(rng.choice([0.002, 0.004, 0.01])),
+    )
+    if rng.random() < 0.5:
+        times = START + np.arange(0, 1_900, 120, dtype=np.int64) * QUARTER
+        market = replace(market, regimes=Regimes(times, rng.integers(0, 5, len(times)).astype(np.int8)))
+    if rng.random() < 0.6:
+        market = with_path(market, seed, marks=bool(rng.random() < 0.6))
+    tight = {
+        "risk__daily_loss_limit_pct": float(rng.choice([0.005, 0.02, 0.08])),
+        "risk__losing_weeks": int(rng.choice([1, 2])),
+    }
+    settings = dict(LOOSE) | (NO_LIMITS if rng.random() < 0.4 else tight)
+    settings |= {
+        "risk__max_positions": int(rng.integers(1, 4)),
+        "trading__leverage": int(rng.integers(1, 10)),
+        "trading__margin_usage_limit": float(rng.choice([0.2, 0.5, 0.9])),
+        "risk__max_loss_per_trade_pct": float(rng.choice([0.002, 0.01, 0.03, 0.3])),
+        "risk__position_timeout_hours": float(rng.choice([1, 2.37, 24])),
+        "risk__cooldown_seconds": int(rng.choice([0, 1800, 7200])),
+        "execution__entry_delay_candles": int(rng.choice([0, 0, 1, 3])),
+        "execution__cancel_if_signal_gone": bool(rng.random() < 0.5),
+        "execution__order_type": str(rng.choice(["limit", "taker"])),
+        "execution__taker_fallback_seconds": float(rng.choice([30, 60, 200, 1200])),
+        "backtest__compounding": bool(rng.random() < 0.4),
+        "backtest__resume_hours": float(rng.choice([0, 7, 24])),
+    }
+    return config_with(**settings), market
+
+
+def assert_same(kernel: BacktestResult, plain: BacktestResult) -> None:
+    """Bars, sides, prices, sizes, reasons and counts to the bit; money to a ten-millionth of a USD."""
+    for ours, theirs in zip(kernel.trades.rows(), plain.trades.rows(), strict=True):
+        for name, a, b in zip(ours._fields, ours, theirs, strict=True):
+            assert a == (pytest.approx(b, abs=MONEY) if name.endswith("_usd") else b), (name, ours, theirs)
+    assert np.abs(kernel.equity_usd - plain.equity_usd).max() < 1e-6
+    assert np.abs(kernel.held_usd - plain.held_usd).max() < 1e-6
+    assert kernel.blocked == plain.blocked
+    assert kernel.close_ms.tolist() == plain.close_ms.tolist()
+    for name in ("rows", "open_positions", "missing_funding_hours", "resumes", "notes", "symbols"):
+        assert getattr(kernel, name) == getattr(plain, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(24))
+def test_kernel_and_plain_mean_reversion_agree_trade_by_trade(seed: int) -> None:
+    """Random coins, holes, regimes, paths, marks, delays, limits, leverage: both forms of the strategy are one."""
+    config, market = case(seed)
+    assert_same(run(config, market, "mean_reversion"), run(config, market, "mean_reversion", RunOptions(plain=True)))
+
+
+@pytest.mark.slow
+def test_the_random_cases_are_not_empty() -> None:
+    """Together they hold every way out, makers, pauses lifted, and entries that each of the limits forbade."""
+    reasons, rules, makers, resumes, trades = set(), set(), 0, 0, 0
+    for seed in range(24):
+        result = run(*case(seed), "mean_reversion")
+        reasons |= {row.exit_reason for row in result.trades.rows()}
+        rules |= set(result.blocked)
+        makers += int(result.trades.entry_is_maker.sum())
+        resumes += result.resumes
+        trades += len(result.trades)
+    assert {"mean_reversion_complete", "zscore_stop", "timeout", "capital_stop", "liquidation"} <= reasons
+    wanted = {"daily_loss_limit", "session_drawdown", "max_drawdown", "max_positions", "cooldown", "margin_limit"}
+    assert wanted | {"losing_weeks", "insufficient_margin"} <= rules
+    assert makers > 50
+    assert resumes > 20
+    assert trades > 1_000
+
+
+def test_a_run_is_the_same_again() -> None:
+    """Nothing is carried from run to run: two runs give the same bits."""
+    config, market = case(1)
+    first, again = (run(config, market, "mean_reversion") for _ in range(2))
+    assert list(first.trades.rows()) == list(again.trades.rows())
+    assert first.equity_usd.tobytes() == again.equity_usd.tobytes()
