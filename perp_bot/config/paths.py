@@ -60,3 +60,8 @@ class RuntimePaths:
     def run_record(self) -> Path:
         """JSON about the last run: pid, start, end, exit code, reason."""
         return self.directory / "last_run.json"
+
+    @property
+    def runs(self) -> Path:
+        """Folder of stored results of research."""
+        return self.directory / "runs"

@@ -52,6 +52,7 @@ sys.exit(code)
         (["practice", "serve", "--help"], 0),
         (["kill"], 0),
         (["config", "check"], 0),
+        (["runs", "list", "--help"], 0),
     ],
 )
 def test_light_commands_import_nothing_heavy(tmp_path: Path, arguments: list[str], code: int) -> None:

@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "backtest": {
         "core", "config", "ops", "data", "indicators", "signals", "strategies", "risk", "execution", "decision",
     },
+    "reporting": {"core", "config", "data", "backtest"},
     "tui": {
         "core", "config", "ipc.client", "ipc.state", "ipc.protocol", "data.db.reader", "ops.instance_lock",
         "ops.run_record",
