@@ -29,6 +29,7 @@ class Measurement:
     median: float
     p95: float
     detail: str = ""
+    times_ours: float | None = None  # of a peer: its median / ours of the same work in the same rounds
 
     @property
     def is_rate(self) -> bool:
@@ -56,7 +57,14 @@ def percentile(samples: Sequence[float], share: float) -> float:
 
 
 def summarize(
-    subject: str, name: str, unit: str, samples: Sequence[float], *, scale: float = 1.0, detail: str = ""
+    subject: str,
+    name: str,
+    unit: str,
+    samples: Sequence[float],
+    *,
+    scale: float = 1.0,
+    detail: str = "",
+    times_ours: float | None = None,
 ) -> Measurement:
     """Return the measurement of `samples`, each multiplied by `scale` (1e3 turns seconds into ms).
 
@@ -66,7 +74,14 @@ def summarize(
     values = [sample * scale for sample in samples]
     worse = -1.0 if unit.endswith("/s") else 1.0  # of a rate, the slow end is the low one
     slow_end = worse * percentile([worse * value for value in values], 0.95)
-    return Measurement(subject, name, unit, len(values), median_of(values), slow_end, detail)
+    return Measurement(subject, name, unit, len(values), median_of(values), slow_end, detail, times_ours)
+
+
+def figure_text(value: float) -> str:
+    """Return a figure for people: four digits."""
+    if value == 0.0:
+        return "0"
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
 
 
 def user_environment(cache: Path) -> dict[str, str]:

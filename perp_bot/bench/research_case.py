@@ -2,7 +2,7 @@
 
 Long when z(20) < -2, RSI(14) < 30 and ADX(14) < 25, out when z >= 0, a stop 3 % below, 24 hours at most; fee 4.5 and
 slippage 2 basis points, folded to a fee of 6.5 because most peers know only that. It is ours in everything else: the
-stop is 3 % of the deciding close below the fill, on the tick above, and nothing is entered in the first 511 bars.
+stop is 3 % of the deciding ask below the fill, on the tick above, and nothing is entered in the first 511 bars.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from perp_bot.backtest import account_layout as account
+from perp_bot.backtest.account_layout import EXIT_LONG
 from perp_bot.backtest.grid import Grid
 from perp_bot.backtest.kernel_mean_reversion import MeanReversionKernel
 from perp_bot.backtest.market import Candles
 from perp_bot.backtest.results import Trades
 from perp_bot.backtest.strategy_kernel import Column, Limits, Matrix
-from perp_bot.bench import reference
+from perp_bot.bench import reference, research_data
 from perp_bot.config.model import Config
 from perp_bot.indicators import batch
 from perp_bot.indicators.row import IndicatorParams
@@ -30,7 +30,7 @@ from perp_bot.indicators.warmup import decision_window
 FEE = 0.00065
 CAPITAL_USD = 1_000_000.0
 STOP_SHARE = 0.03
-_LONG, _SHORT = 0, 1
+_SHORT = 1  # of the sides of limits
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -44,7 +44,8 @@ def peer_config() -> Config:
         trading=replace(
             plain.trading, symbols=("BTC",), leverage=2, capital_usd=CAPITAL_USD, margin_usage_limit=0.5
         ),
-        signals=replace(plain.signals, rsi_overbought=100.0, bollinger_std=1.0),  # no short; the band follows from z
+        # No short, no stop by z, and a band that follows from z.
+        signals=replace(plain.signals, rsi_overbought=100.0, zscore_stop_threshold=1e6, bollinger_std=1.0),
         risk=replace(
             plain.risk, max_loss_per_trade_pct=STOP_SHARE, daily_loss_limit_pct=1.0, session_drawdown_pct=1.0,
             max_drawdown_pct=1.0, cooldown_seconds=0, losing_weeks=1_000_000,
@@ -60,7 +61,7 @@ class ReversionKernel(MeanReversionKernel):
 
     def exits(self, grid: Grid, columns: dict[str, Matrix], thresholds: Column) -> NDArray[np.uint8]:
         """Return the bits of `z >= 0`."""
-        return np.where(columns["zscore"] >= 0.0, np.uint8(account.EXIT_LONG), np.uint8(0))
+        return np.where(columns["zscore"] >= 0.0, np.uint8(EXIT_LONG), np.uint8(0))
 
     def limits(self, config: Config, values: Mapping[str, Column]) -> Limits:
         """Return the limits of longs; nothing is below those of shorts."""
@@ -89,12 +90,24 @@ def signals(candles: Candles) -> Signals:
     return Signals(enter, leave)
 
 
-def stop_below(fill_px: Floats, decided_px: Floats) -> Floats:
-    """Return the stops of fills at whole USD: 3 % of the deciding close lower, rounded up to a whole USD.
+def stop_below(fill_px: Floats, close: Floats) -> Floats:
+    """Return the stops of fills at whole USD: 3 % of the ask at the deciding close lower, rounded up to a whole USD.
 
     In hundredths of a USD 3 % is a whole number, so nothing is lost to rounding.
     """
-    return np.asarray(fill_px - np.floor(decided_px * 3.0 / 100.0 + 1e-9))
+    return np.asarray(fill_px - np.floor(ask(close) * 3.0 / 100.0 + 1e-9))
+
+
+def bought_coins(close: Floats) -> Floats:
+    """Return the size of an entry decided at each close: the capital at the ask, truncated to the lot."""
+    return np.asarray(
+        np.floor(CAPITAL_USD / ask(close) * 10.0**research_data.SZ_DECIMALS) / 10.0**research_data.SZ_DECIMALS
+    )
+
+
+def ask(close: Floats) -> Floats:
+    """Return the ask that an order is sized at: one tick above the close, which is the bid."""
+    return close + 1.0
 
 
 def write_task(folder: Path, candles: Candles, given: Signals) -> None:

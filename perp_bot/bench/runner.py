@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from perp_bot import bench
-from perp_bot.bench.measure import Measurement, machine
+from perp_bot.bench import markdown as page
+from perp_bot.bench.measure import Measurement, figure_text, machine
 from perp_bot.core.errors import EXIT_FAILURE, EXIT_OK, PerpBotError, UsageError
 from perp_bot.version import VERSION
 
@@ -47,16 +48,21 @@ def subjects() -> dict[str, Subject]:
     return found
 
 
-def main(names: Sequence[str], as_json: bool, baseline: bool, *, quick: bool = False) -> int:
+def main(
+    names: Sequence[str], as_json: bool, baseline: bool, *, markdown: Path | None = None, quick: bool = False
+) -> int:
     """Measure the subjects `names` (when empty all but the long ones), print what was found, return the exit code.
 
-    A subject that fails is named on stderr and the others are measured all the same; the code is then 1.
+    A subject that fails is named on stderr and the others are measured all the same; the code is then 1. With
+    `markdown` the tables are also written into that page.
 
     Raises:
-        UsageError: an unknown subject; the line has the nearest name.
+        UsageError: an unknown subject (the line has the nearest name), or a page without a place for one.
     """
     known = subjects()
     chosen = _chosen(tuple(names), known)
+    if markdown is not None:
+        page.check_places(markdown, [subject.name for subject in chosen])
     found: list[Measurement] = []
     failed: dict[str, str] = {}
     for subject in chosen:
@@ -67,6 +73,8 @@ def main(names: Sequence[str], as_json: bool, baseline: bool, *, quick: bool = F
             failed[subject.name] = str(error) if isinstance(error, PerpBotError) else f"{type(error).__name__}: {error}"
             print(f"perpbot bench: {subject.name} failed: {failed[subject.name]}", file=sys.stderr)
     comparison = _Baseline(baseline_path()).compare_and_store(found) if baseline else None
+    if markdown is not None:
+        page.write_tables(markdown, found)
     if as_json:
         print(_as_json(found, failed, comparison))
     else:
@@ -178,11 +186,16 @@ def _print_table(found: Sequence[Measurement], comparison: Comparison | None) ->
     for name in ("n", "median", "p95"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True)
+    has_ratios = any(item.times_ours is not None for item in found)
+    if has_ratios:
+        table.add_column("times ours", justify="right", no_wrap=True)
     if comparison is not None:
         table.add_column("against baseline", justify="right", no_wrap=True)
     table.add_column("detail", style="dim")
     for item in found:
-        row = [item.subject, item.name, f"{item.n:,}", _figure(item.median), _figure(item.p95), item.unit]
+        row = [item.subject, item.name, f"{item.n:,}", figure_text(item.median), figure_text(item.p95), item.unit]
+        if has_ratios:
+            row.append("" if item.times_ours is None else f"{figure_text(item.times_ours)}x")
         if comparison is not None:
             row.append(_ratio_text(item, comparison.ratios.get((item.subject, item.name))))
         table.add_row(*row, item.detail)
@@ -190,12 +203,6 @@ def _print_table(found: Sequence[Measurement], comparison: Comparison | None) ->
     Console(highlight=False, markup=False, width=width).print(table)
     if comparison is not None:
         print(f"{comparison.path}: {comparison.note}; {comparison.added} figures added")
-
-
-def _figure(value: float) -> str:
-    if value == 0.0:
-        return "0"
-    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
 
 
 def _ratio_text(item: Measurement, ratio: float | None) -> str:

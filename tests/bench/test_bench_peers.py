@@ -125,4 +125,4 @@ def test_the_task_is_json_that_any_python_reads(tmp_path: Path) -> None:
     research_case.write_task(tmp_path, candles, research_case.signals(candles))
     assert json.loads((tmp_path / "settings.json").read_text(encoding="utf-8")) == {"fee": 0.00065}
     assert np.load(tmp_path / "enter.npy").dtype == np.bool_
-    assert np.load(tmp_path / "stop_px.npy")[0] == candles.open[1] - candles.close[0] * 3 // 100
+    assert np.load(tmp_path / "stop_px.npy")[0] == candles.open[1] - (candles.close[0] + 1) * 3 // 100

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from perp_bot.cli import options
@@ -48,13 +50,19 @@ Examples:
   perpbot bench
   perpbot bench ingest ipc --json
   perpbot bench --baseline
+  perpbot bench backtest sweep --markdown docs/performance.md
 """,
 )
 @click.argument("subjects", nargs=-1, metavar="[SUBJECT]...")
 @click.option("--baseline", is_flag=True, help="Store the figures, or compare them with the stored ones.")
+@click.option(
+    "--markdown",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the tables into this page, between the markers of each subject.",
+)
 @options.as_json
-def bench(subjects: tuple[str, ...], baseline: bool, as_json: bool) -> int:
+def bench(subjects: tuple[str, ...], baseline: bool, markdown: Path | None, as_json: bool) -> int:
     """Measure speed on this machine: n, median and p95 of every subject."""
     from perp_bot.bench.runner import main
 
-    return main(subjects, as_json, baseline)
+    return main(subjects, as_json, baseline, markdown=markdown)
