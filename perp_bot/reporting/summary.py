@@ -79,7 +79,7 @@ def print_summary(
     console.print()
     console.print(_money(metrics))
     console.print()
-    lines = [*(() if honesty is None else luck_lines(honesty)), *_qualifiers(result, metrics)]
+    lines = [*(() if honesty is None else luck_lines(honesty)), *qualifiers(result, metrics)]
     lines += [("note", note) for note in (*result.notes, *(() if honesty is None else honesty.notes))]
     console.print(_lines(lines))
 
@@ -172,7 +172,7 @@ def _cell(metrics: Metrics, name: str, *, sign: bool) -> Text:
     return Text(f"{by_unit(value, _UNITS[name], sign=sign)}{mark}", style=style)
 
 
-def _qualifiers(result: BacktestResult, metrics: Metrics) -> Iterator[tuple[str, str]]:
+def qualifiers(result: BacktestResult, metrics: Metrics) -> Iterator[tuple[str, str]]:
     if metrics.incomplete:
         hours = f"{result.missing_funding_hours:,} hours"
         yield "*", f"incomplete: {hours} were held without a known funding rate; nothing is booked for them"
