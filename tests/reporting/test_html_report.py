@@ -60,7 +60,7 @@ def session(bars: int = 3000, every: int = 40, symbol: str = "BTC", **given: Any
         row = trade(
             symbol=symbol, side="long" if side > 0 else "short", decided_ms=opened, opened_ms=opened,
             closed_ms=opened + 8 * STEP_MS, size=0.02, entry_px=closes[at], exit_px=closes[at + 8],
-            stop_px=closes[at] * (1 - 0.02 * side), gross_usd=float(gross), mae_usd=-abs(float(gross)) - 1,
+            stop_px=closes[at] * (1 - 0.002 * side), gross_usd=float(gross), mae_usd=-abs(float(gross)) - 1,
         )  # fmt: skip
         rows.append(row)
         equity[at + 8 :] += row.net_usd
