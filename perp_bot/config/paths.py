@@ -65,3 +65,8 @@ class RuntimePaths:
     def runs(self) -> Path:
         """Folder of stored results of research."""
         return self.directory / "runs"
+
+    @property
+    def columns(self) -> Path:
+        """Folder of the columnar snapshots of the candles: may be deleted at any time, is made again."""
+        return self.db.with_name(self.db.name + ".columns")

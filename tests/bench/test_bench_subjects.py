@@ -35,6 +35,15 @@ QUICK = {
         "  CPU until first decision, history stored",
         "asked to stop -> ended",
     ],
+    "columns": [
+        "stored by the writer's SQL",
+        "SQLite rows to arrays",
+        "snapshot made and read",
+        "warm",
+        "warm, every value summed",
+        "warm, 100 rows newer than the snapshot",
+        "last 500",
+    ],
     "demo": ["command -> first frame", "command -> live prices"],
     "lag": ["loop lag, alone", "loop lag, 5 subscribers", "loop lag, 5 dashboards"],
     "loop": [

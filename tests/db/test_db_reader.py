@@ -15,6 +15,7 @@ import store_samples as sample
 from perp_bot.core.errors import StoreBusy, StoreError
 from perp_bot.data.db.reader import Reader
 from perp_bot.data.db.rows import CandleRows, DecisionRow, EventRow, StateRow
+from perp_bot.data.db.schema import SCHEMA_VERSION
 from perp_bot.data.db.writer import Writer
 
 
@@ -65,7 +66,7 @@ def test_a_reader_cannot_write(writer: Writer, db: Path) -> None:
         for sql in ("DELETE FROM events", "PRAGMA user_version=9", "CREATE TABLE t (x)"):
             with pytest.raises(StoreError):
                 reader._rows(sql)
-            assert reader._rows("PRAGMA user_version") == [(1,)]
+            assert reader._rows("PRAGMA user_version") == [(SCHEMA_VERSION,)]
 
 
 def test_a_reader_of_another_thread_is_refused(writer: Writer, db: Path) -> None:

@@ -8,7 +8,9 @@ reports false NULLs otherwise, and a backup would be thought damaged.
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 1
+from perp_bot.core import timeframes
+
+SCHEMA_VERSION = 2
 
 V1 = """
 CREATE TABLE candles (
@@ -95,4 +97,46 @@ CREATE TABLE bot_state (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: dict[int, str] = {1: V1}
+# Candles are kept in blocks of this many slots of their grid, and every block has a stamp.
+BLOCK_SLOTS = 2048
+_MONTH_BLOCK_MS = BLOCK_SLOTS * 30 * timeframes.DAY_MS
+_OTHER_BLOCK_MS = BLOCK_SLOTS * timeframes.MINUTE_MS
+
+
+def block_ms(timeframe: str) -> int:
+    """Return how long (ms) a block of `timeframe` is: block n holds open times from n to before n + 1 such lengths."""
+    if timeframe == "1M":
+        return _MONTH_BLOCK_MS
+    length_ms = timeframes.FIXED_MS.get(timeframe)
+    return _OTHER_BLOCK_MS if length_ms is None else BLOCK_SLOTS * length_ms
+
+
+def _block(row: str) -> str:
+    """Return the SQL of a row's block, rounded down for negative times too."""
+    cases = " ".join(f"WHEN '{name}' THEN {block_ms(name)}" for name in timeframes.TIMEFRAMES)
+    length = f"(CASE {row}timeframe {cases} ELSE {_OTHER_BLOCK_MS} END)"
+    return f"(({row}open_ms-(({row}open_ms%{length})+{length})%{length})/{length})"
+
+
+def _stamp(row: str) -> str:
+    return (
+        f"INSERT INTO candle_blocks VALUES ({row}symbol,{row}timeframe,{_block(row)},random()) "
+        "ON CONFLICT (symbol,timeframe,block) DO UPDATE SET stamp=excluded.stamp;"
+    )
+
+
+# Whatever changes a candle, this program or any other, draws a new random stamp for its block within the same
+# transaction. Equal stamps therefore mean equal rows: in this file, in a copy of it, after a backup was put back.
+# A counter would not do: a restored database counts the same numbers a second time, over other rows.
+V2 = f"""
+CREATE TABLE candle_blocks (
+    symbol TEXT NOT NULL, timeframe TEXT NOT NULL, block INTEGER NOT NULL, stamp INTEGER NOT NULL,
+    PRIMARY KEY (symbol, timeframe, block)
+) WITHOUT ROWID;
+INSERT INTO candle_blocks SELECT symbol, timeframe, {_block("")}, random() FROM candles GROUP BY 1, 2, 3;
+CREATE TRIGGER candles_inserted AFTER INSERT ON candles BEGIN {_stamp("NEW.")} END;
+CREATE TRIGGER candles_updated AFTER UPDATE ON candles BEGIN {_stamp("OLD.")} {_stamp("NEW.")} END;
+CREATE TRIGGER candles_deleted AFTER DELETE ON candles BEGIN {_stamp("OLD.")} END;
+"""
+
+MIGRATIONS: dict[int, str] = {1: V1, 2: V2}
