@@ -90,9 +90,9 @@ def trades_of(engine: Engine) -> list[Trade]:
 
 def all_semantics(market: Market, several: Market, rounds: int, subject: str) -> list[Measurement]:
     """Measure the shipped strategy with every rule at its default: one symbol, then several in one account."""
-    config = _default_config(market)
+    config = default_config(market)
     one = Engine(market, MeanReversionKernel(), config)
-    many = Engine(several, MeanReversionKernel(), _default_config(several))
+    many = Engine(several, MeanReversionKernel(), default_config(several))
     result = run_engine(config, market, mean_reversion.NAME)
     measure(result)
     rows = market.rows
@@ -119,7 +119,7 @@ def all_semantics(market: Market, several: Market, rounds: int, subject: str) ->
     ]
 
 
-def _default_config(market: Market) -> Config:
+def default_config(market: Market) -> Config:
     plain = Config()
     return replace(
         plain,

@@ -61,7 +61,7 @@ class ReversionKernel(MeanReversionKernel):
 
     def exits(self, grid: Grid, columns: dict[str, Matrix], thresholds: Column) -> NDArray[np.uint8]:
         """Return the bits of `z >= 0`."""
-        return np.where(columns["zscore"] >= 0.0, np.uint8(EXIT_LONG), np.uint8(0))
+        return (columns["zscore"] >= 0.0).view(np.uint8) * np.uint8(EXIT_LONG)
 
     def limits(self, config: Config, values: Mapping[str, Column]) -> Limits:
         """Return the limits of longs; nothing is below those of shorts."""

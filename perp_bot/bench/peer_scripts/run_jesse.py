@@ -34,9 +34,10 @@ def prepare(data):
 
         def go_long(self):
             self.buy = 1, self.price
+            self.stop_of_entry = stop_px[self.index]
 
-        def on_open_position(self, order):
-            self.stop_loss = 1, stop_px[self.index]
+        def on_open_position(self, order):  # called when the next bar is the current one
+            self.stop_loss = 1, self.stop_of_entry
 
         def update_position(self):
             if leave[self.index]:
