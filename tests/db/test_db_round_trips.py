@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from perp_bot.core.types import OrderSide, OrderState, Side
 from perp_bot.data.db.codec import canonical_json
+from perp_bot.data.db.ledger import LedgerReader, LedgerSums
 from perp_bot.data.db.reader import Reader
 from perp_bot.data.db.rows import (
     AssetMinute,
@@ -163,7 +164,7 @@ def test_a_minute_without_a_sample_of_a_kind_is_missing_not_zero(writer: Writer,
         assert reader.asset_minutes("BTC", 0, 2**60) == [sample.MINUTE]
 
 
-def test_fill_sums_are_exact(writer: Writer, db: Path) -> None:
+def test_ledger_sums_are_exact(writer: Writer, db: Path) -> None:
     """Cash moves by -signed size x price - fee (I11), summed without rounding."""
     buy = replace(
         sample.FILL,
@@ -173,36 +174,15 @@ def test_fill_sums_are_exact(writer: Writer, db: Path) -> None:
         size=Decimal("3"),
         fee_usd=Decimal("0.1"),
     )
-    other = replace(buy, fill_id="e", symbol="ETH", px=Decimal("2"), size=Decimal("0.000000001"), fee_usd=Decimal(0))
+    other = replace(buy, fill_id="e", symbol="ETH", px=Decimal("2"), size=Decimal("1e-30"), fee_usd=Decimal(0))
     closing = replace(buy, fill_id="c", side=OrderSide.SELL, px=Decimal("4"))
     elsewhere = replace(buy, fill_id="l", source="live")
     writer.put(*(FillRow(fill) for fill in (buy, other, closing, elsewhere)))
     writer.flush(5)
-    with Reader(db) as reader:
-        sums = reader.fill_sums("paper")
-    assert sums.cash_usd == Decimal("1.899999998")  # -9.9 - 0.1 - 0.000000002 + 12 - 0.1
-    assert sums.fees_usd == Decimal("0.2")
-    assert sums.net_sizes == {"ETH": Decimal("0.000000001")}
-
-
-def test_weekly_net_counts_calendar_weeks_from_monday(writer: Writer, db: Path) -> None:
-    """Trades are summed by the week they closed in (Monday 00:00 UTC), exactly; weeks without trades are left out."""
-    monday = sample.T0 + 4 * 24 * sample.HOUR  # 2026-01-05
-    trades = [
-        replace(sample.TRADE, trade_id="a", closed_ms=monday - 1, net_usd=Decimal("0.1")),
-        replace(sample.TRADE, trade_id="b", closed_ms=monday - 2, net_usd=Decimal("0.2")),
-        replace(sample.TRADE, trade_id="c", closed_ms=monday, net_usd=Decimal("-5")),
-        replace(sample.TRADE, trade_id="d", closed_ms=monday + 14 * 24 * sample.HOUR, net_usd=Decimal("7")),
-        replace(sample.TRADE, trade_id="e", closed_ms=monday, net_usd=Decimal("-9"), source="live"),
-    ]
-    writer.put(*(TradeRow(trade) for trade in trades))
-    writer.flush(5)
-    with Reader(db) as reader:
-        assert reader.weekly_net("paper") == {
-            monday - 7 * 24 * sample.HOUR: Decimal("0.3"),
-            monday: Decimal("-5"),
-            monday + 14 * 24 * sample.HOUR: Decimal("7"),
-        }
+    with LedgerReader(db) as reader:
+        sums = reader.ledger_sums("paper")
+    # -9.9 - 0.1 - 2e-30 + 12 - 0.1: thirty decimals, more than the usual context keeps
+    assert sums == LedgerSums(3, 0, Decimal("1.899999999999999999999999999998"))
 
 
 def test_limits_and_filters_take_the_newest(writer: Writer, db: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from pathlib import Path
 
 from perp_bot.core.types import OrderSide
 from perp_bot.data.db.reader import Reader
+
+_EXACT_DIGITS = 100  # sums of products of prices and sizes never round at this precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class LedgerReader(Reader):
         """Return the sums of everything committed so far, fills and payments of one moment."""
         self._rows("BEGIN")  # one read transaction: a payment must not slip in between the two reads
         try:
-            return self._sums(source)
+            with localcontext(prec=_EXACT_DIGITS):
+                return self._sums(source)
         finally:
             self._rows("COMMIT")
 

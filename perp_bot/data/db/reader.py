@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation, localcontext
+from decimal import InvalidOperation
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
-from perp_bot.core import timeframes
 from perp_bot.core.errors import StoreError
 from perp_bot.core.types import (
     Candle,
@@ -25,7 +23,6 @@ from perp_bot.core.types import (
     FundingPayment,
     FundingRate,
     Order,
-    OrderSide,
     Position,
 )
 from perp_bot.data.db import decode
@@ -35,8 +32,6 @@ from perp_bot.data.db.decode import SqlRow
 from perp_bot.data.db.rows import AssetMinute, EquityRow, EventRow, FundingDueRow
 
 _T = TypeVar("_T")
-
-_EXACT_DIGITS = 100  # sums of products of prices and sizes never round at this precision
 
 
 class SeriesSpan(NamedTuple):
@@ -48,15 +43,6 @@ class SeriesSpan(NamedTuple):
     candles: int
     first_ms: int
     last_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class FillSums:
-    """What the fills of one source add up to, exactly (I11)."""
-
-    cash_usd: Decimal  # sum of -signed size x price - fee
-    fees_usd: Decimal
-    net_sizes: dict[str, Decimal]  # by symbol: bought minus sold; 0 is left out
 
 
 class Reader:
@@ -224,18 +210,6 @@ class Reader:
         )
         return self._decoded(decode.fill, reversed(rows))
 
-    def fill_sums(self, source: str) -> FillSums:
-        """Return the exact sums of all fills of a source."""
-        rows = self._rows("SELECT symbol, side, px, size, fee_usd FROM fills WHERE source=?", (source,))
-        cash, fees, net = Decimal(0), Decimal(0), dict[str, Decimal]()
-        with localcontext(prec=_EXACT_DIGITS):
-            for symbol, side, px, size, fee in rows:
-                signed, fee_usd = OrderSide(side).sign * Decimal(size), Decimal(fee)
-                cash -= signed * Decimal(px) + fee_usd
-                fees += fee_usd
-                net[symbol] = net.get(symbol, Decimal(0)) + signed
-        return FillSums(cash, fees, {symbol: size for symbol, size in net.items() if size})
-
     def funding_payments(self, source: str) -> list[FundingPayment]:
         """Return the payments whose rate has come, by hour and symbol."""
         rows = self._rows(
@@ -263,19 +237,6 @@ class Reader:
             f"SELECT {decode.TRADE_COLUMNS} FROM trades{where} ORDER BY seq DESC LIMIT ?", (*parameters, _most(limit))
         )
         return self._decoded(decode.trade, reversed(rows))
-
-    def weekly_net(self, source: str) -> dict[int, Decimal]:
-        """Return the exact net (USD) of the trades closed in each calendar week (start ms, Monday UTC), oldest first.
-
-        A week without a closed trade is left out.
-        """
-        rows = self._rows("SELECT closed_ms, net_usd FROM trades WHERE source=? ORDER BY closed_ms", (source,))
-        net: dict[int, Decimal] = {}
-        with localcontext(prec=_EXACT_DIGITS):
-            for closed_ms, net_usd in rows:
-                week_ms = timeframes.week_of(closed_ms)
-                net[week_ms] = net.get(week_ms, Decimal(0)) + Decimal(net_usd)
-        return net
 
     def positions(self, source: str) -> list[Position]:
         """Return the open positions, by symbol."""
