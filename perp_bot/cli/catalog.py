@@ -32,6 +32,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("Control", "cancel-orders", "Cancel resting orders; protective orders stay.", "controls:cancel_orders"),
     Entry("Data", "backfill", "Fetch the history that the store is missing.", "backfill:backfill"),
     Entry("Research", "backtest", "Decide a recorded session again and compare.", "research:backtest"),
+    Entry("Research", "review", "Say what was traded, and whether it was luck.", "review:review"),
     Entry("Research", "runs", "List, show and compare stored results.", "runs:runs"),
     Entry("Research", "bench", "Measure this machine.", "research:bench"),
     Entry("Practice", "demo", "Practice venue, paper daemon and dashboard in one.", "demo:demo"),

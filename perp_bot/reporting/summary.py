@@ -11,6 +11,7 @@ from perp_bot.backtest.honesty import SURE, Honesty
 from perp_bot.backtest.metrics import Metrics
 from perp_bot.backtest.results import BacktestResult
 from perp_bot.core.money import pct, usd
+from perp_bot.reporting.labelled import labelled
 from perp_bot.reporting.sparkline import sparkline
 from perp_bot.reporting.words import by_unit, day
 
@@ -81,21 +82,7 @@ def print_summary(
     console.print()
     lines = [*(() if honesty is None else luck_lines(honesty)), *qualifiers(result, metrics)]
     lines += [("note", note) for note in (*result.notes, *(() if honesty is None else honesty.notes))]
-    console.print(_lines(lines))
-
-
-def _lines(lines: list[tuple[str, str]]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True, style="dim")
-    table.add_column(overflow="fold")
-    before = ""
-    for label, line in lines:
-        table.add_row(Text("" if label == before else label), Text(line))
-        before = label
-    return table
+    console.print(labelled(lines))
 
 
 def _head(result: BacktestResult, run_id: str | None) -> Iterator[str]:

@@ -369,3 +369,33 @@ def test_the_status_example_of_the_demo_is_json_that_parses() -> None:
     assert lines
     for line in lines:
         assert "cmd" in json.loads(line)
+
+
+def test_metrics_has_every_figure_with_its_definition() -> None:
+    """The table is the program's fields, in their order; printed here so that it can be pasted."""
+    from dataclasses import fields
+
+    from perp_bot.backtest.metrics import Metrics
+
+    rows = []
+    for item in fields(Metrics):
+        if item.metadata:
+            about = item.metadata
+            source = f" ({about['source']})" if about["source"] else ""
+            rows.append(
+                f"| `{item.name}` | {about['unit']} | {'yes' if about['funding'] else ''} | {about['doc']}{source} |"
+            )
+    expected = "\n".join(["| figure | unit | funding in it | definition |", "|---|---|---|---|", *rows])
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert section(page, "Figures").split("\n\nGross")[0].strip() == expected, expected
+
+
+def test_the_numbers_of_metrics_are_the_programs() -> None:
+    """Bounds and thresholds do not drift."""
+    from perp_bot.backtest import bands, honesty, metrics, stored_run
+
+    page = " ".join((ROOT / "docs" / "metrics.md").read_text(encoding="utf-8").split())
+    assert f"Below {metrics.MIN_ANNUAL_DAYS} days there is no annual return" in page
+    assert f"From {honesty.SURE:.0%} on".replace("%", " %") in page
+    assert f"up to {bands.MAX_PATHS:,} times" in page
+    assert f"thinned to {stored_run.MAX_CURVE_POINTS:,} points" in page
