@@ -20,6 +20,7 @@ from perp_bot.data.db.reader import Reader
 from perp_bot.data.db.writer import Writer
 from perp_bot.data.identity import claim, venue_identity
 from perp_bot.data.limiter import WeightLimiter
+from perp_bot.data.meta import meta_row
 from perp_bot.ops.instance_lock import InstanceLock, holder
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def _fetch(
         row = claim(reader, venue_identity(base_url(config.venue), status), clock.now_ms())
         if row is not None:
             writer.put(row)
+        writer.put(meta_row(client.instruments(), clock.now_ms()))
         reports = backfill(
             client,
             reader,

@@ -93,10 +93,24 @@ class WireInstrument(msgspec.Struct, frozen=True):
     marginTableId: int | None = None  # noqa: N815
 
 
+class WireMarginTier(msgspec.Struct, frozen=True):
+    """A tier of a margin table: from a notional on, a lower maximum leverage."""
+
+    lowerBound: str  # noqa: N815
+    maxLeverage: int  # noqa: N815
+
+
+class WireMarginTable(msgspec.Struct, frozen=True):
+    """A table of meta.marginTables."""
+
+    marginTiers: tuple[WireMarginTier, ...]  # noqa: N815
+
+
 class WireMeta(msgspec.Struct, frozen=True):
-    """meta."""
+    """meta. A table id below 50 that is not listed is a single tier of that leverage."""
 
     universe: tuple[WireInstrument, ...]
+    marginTables: tuple[tuple[int, WireMarginTable], ...] = ()  # noqa: N815
 
 
 class WireFunding(msgspec.Struct, frozen=True):

@@ -31,6 +31,7 @@ from perp_bot.data.db.rows import StateRow
 from perp_bot.data.db.writer import Writer
 from perp_bot.data.identity import claim, refuse_earlier, venue_identity
 from perp_bot.data.market import MarketData
+from perp_bot.data.meta import meta_row
 from perp_bot.decision.exits import exit_intent
 from perp_bot.indicators import compiled
 from perp_bot.ipc.protocol import Hello
@@ -163,6 +164,7 @@ class Daemon:
             claimed = claim(reader, venue_identity(market.base_url, venue), self._clock.now_ms())
             if claimed is not None:
                 journal.put(claimed)
+            journal.put(meta_row(market.instruments.values(), self._clock.now_ms()))
             desk = self._rebuild(strategy, market, reader)
             refuse_earlier(desk.handled_ms, self._clock.now_ms())
             self._emergencies = recovery.never_stored(self._emergencies, reader)
