@@ -120,11 +120,12 @@ def _lawful(found: CandleArrays, notes: list[str]) -> Candles:
     notes.append(
         f"{found.symbol} {found.timeframe}: {count} rows with impossible prices are left out, the first at {first}"
     )
-    return Candles(found.timeframe, *(column[~is_bad] for column in columns))
+    open_ms, *prices = (column[~is_bad] for column in columns)
+    return Candles(found.timeframe, open_ms.astype(np.int64), *(price.astype(np.float64) for price in prices))
 
 
 def unlawful(open_, high, low, close, out):  # type: ignore[no-untyped-def]
-    """Mark rows whose low is not above 0 or not lowest, whose high is not highest, or that hold no number; count them."""
+    """Mark rows whose low is not above 0 or not lowest, whose high is not highest, or without a number; count them."""
     count = 0
     for i in range(len(out)):
         least = min(open_[i], close[i])

@@ -17,6 +17,21 @@ venue = click.option(
 )
 
 
+def research(command: _Command) -> _Command:
+    """Add what every command of research takes: the coin, the strategy, the span."""
+    for option in (
+        click.option(
+            "--to", "to_text", metavar="TIME", help="Last close to decide on; a day, ISO time or epoch ms, UTC."
+        ),
+        click.option("--from", "from_text", metavar="TIME", help="Decide on closes after this. Default: all stored."),
+        click.option("--timeframe", metavar="TF", help="Candles to run on; overrides data.primary_timeframe."),
+        click.option("--strategy", metavar="NAME", help="Strategy to run. Default: the config's."),
+        click.option("--symbol", metavar="S", help="Only this coin; default: all configured, in one account."),
+    ):
+        command = option(command)
+    return command
+
+
 def scope(command: _Command) -> _Command:
     """Add `--symbol` and `--strategy`; without either the scope is everything."""
     command = click.option("--strategy", metavar="NAME", help="Only this strategy.")(command)

@@ -7,7 +7,7 @@ while it is constructed; names and rules come from `instruments` instead.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -26,7 +26,6 @@ from perp_bot.data.answers import (
     VenueStatus,
     WireAccount,
     WireFunding,
-    WireInstrument,
     WireMeta,
     WireRateLimit,
     WireStatus,

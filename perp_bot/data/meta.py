@@ -1,4 +1,4 @@
-"""The venue's rules of its coins, kept for research: as the daemon or a backfill stored them, else a bundled recording."""
+"""The venue's rules of its coins, kept for research: as the daemon or a backfill stored them, else as bundled."""
 
 from __future__ import annotations
 
@@ -43,13 +43,15 @@ def stored_instruments(db_path: Path) -> tuple[dict[str, Instrument], str]:
             f"stored {iso(int(stored['at_ms']))[:10]}"
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise StoreError(f"{db_path}: the stored meta cannot be read ({error!r}); run `perpbot backfill` again") from error
+        raise StoreError(
+            f"{db_path}: the stored meta cannot be read ({error!r}); run `perpbot backfill` again"
+        ) from error
 
 
 def bundled_instruments() -> tuple[dict[str, Instrument], str]:
     """Return the recorded mainnet meta that ships with the package (see its ATTRIBUTION)."""
     recorded = json.loads((files("perp_bot.data") / "recorded" / "meta.json").read_text(encoding="utf-8"))
-    tables = {number: tiers for number, tiers in recorded["margin_tables"]}
+    tables = dict(recorded["margin_tables"])
     found = {
         name: _instrument(place, name, sz_decimals, leverage, bool(is_delisted), tables.get(table, []))
         for place, (name, sz_decimals, leverage, table, is_delisted) in enumerate(recorded["universe"])

@@ -178,7 +178,7 @@ class Reader:
         return self._decoded(lambda row: (row[0], json.loads(row[1])), rows)
 
     def regimes(self, start_ms: int, end_ms: int) -> list[tuple[int, str]]:
-        """Return (venue ms, regime) as recorded from `start_ms` to before `end_ms`, and the last one before, in order."""
+        """Return (venue ms, regime) as recorded from `start_ms` to before `end_ms`, and the last one before."""
         sql = "SELECT venue_ms, regime FROM prediction_snapshots WHERE "
         before = self._rows(f"{sql} venue_ms<? ORDER BY venue_ms DESC LIMIT 1", (start_ms,))
         rows = self._rows(f"{sql} venue_ms>=? AND venue_ms<? ORDER BY venue_ms", (start_ms, end_ms))

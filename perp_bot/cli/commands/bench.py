@@ -1,4 +1,4 @@
-"""backtest and bench."""
+"""bench."""
 
 from __future__ import annotations
 
@@ -7,23 +7,6 @@ from pathlib import Path
 import click
 
 from perp_bot.cli import options
-from perp_bot.cli.invocation import Invocation
-
-
-@click.command(
-    epilog="""\b
-Examples:
-  perpbot backtest
-  perpbot --config .perpbot-demo/config.yaml backtest --json
-"""
-)
-@options.as_json
-@click.pass_obj
-def backtest(call: Invocation, as_json: bool) -> int:
-    """Decide a recorded session again, offline, and compare each decision with the journal's row."""
-    from perp_bot.backtest.redecide import main
-
-    return main(call.load(), as_json)
 
 
 class _BenchCommand(click.Command):
