@@ -1,14 +1,9 @@
-"""`perpbot backtest`, its first part: every stored decision of a session made again, offline, and compared (I3a).
-
-The free simulation of the same days (orders, fills and costs without the recorded account) comes with the research
-release; this command says so.
-"""
+"""Every stored decision of a session made again, offline, and compared (I3a): the first part of `perpbot compare`."""
 
 from __future__ import annotations
 
 import bisect
 import json
-import sys
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -127,6 +122,4 @@ def main(config: Config, as_json: bool) -> int:
             f"  {iso(trade.opened_ms)} {trade.side:5} {trade.size} {trade.symbol} {trade.entry_px:.8g} -> "
             f"{trade.exit_px:.8g} {trade.exit_reason}: net {trade.net_usd:+.2f} USD"
         )
-    note = "re-decided from recorded account state; the free simulation comes with the research release"
-    print(note, file=sys.stderr)
     return EXIT_OK if report.is_reproduced else EXIT_FAILURE

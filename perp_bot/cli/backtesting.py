@@ -38,9 +38,9 @@ def backtest(
 
         write_trades_csv(trades or Path(f"{run_id}-trades.csv"), result)
     if report is not None:
-        from perp_bot.reporting.html import write_report
+        from perp_bot.reporting.html import ReportExtras, write_report
 
-        write_report(report, result, metrics, market, beside)
+        write_report(report, result, metrics, market, ReportExtras(beside, run_id=run_id, seed=config.backtest.seed))
         say(f"report written to {report}")
     if as_json:
         put_json(as_object(result, metrics, beside, run_id))

@@ -47,7 +47,7 @@ def fill(db_path: Path, name: str, advance: Callable[[float], None]) -> None:
         connection.execute("BEGIN IMMEDIATE")
         try:
             claim_for_import(connection, db_path, f"bundled {name}")
-            for table in ("candles", "series", "candle_changes", "funding_rates", "asset_ctx_1m"):
+            for table in ("candles", "series", "candle_blocks", "funding_rates", "asset_ctx_1m"):
                 connection.execute(f"DELETE FROM {table}")
             if name == HYPERLIQUID:
                 _hyperliquid(connection.executemany, advance)

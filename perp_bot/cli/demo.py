@@ -47,9 +47,9 @@ class Session:
     port: int
 
     @property
-    def backtest_command(self) -> str:
+    def compare_command(self) -> str:
         """The command that checks this session's decisions offline."""
-        return f"perpbot --config {self.config_path} backtest"
+        return f"perpbot --config {self.config_path} compare"
 
 
 def run(config_path: Path | None, *, headless: bool, duration_s: float | None) -> int:
@@ -81,7 +81,7 @@ def run(config_path: Path | None, *, headless: bool, duration_s: float | None) -
         if final is not None:
             _say(_line(final))
         _say("the demo's daemon and venue are stopped")
-    _say(f"check this session's decisions: {session.backtest_command}")
+    _say(f"check this session's decisions: {session.compare_command}")
     return code
 
 
@@ -176,7 +176,7 @@ def _watch_headless(config: Config, session: Session, venue: Child, daemon: Chil
     code = daemon.stop()
     if code != EXIT_OK:
         raise PerpBotError(f"the daemon ended with code {code}: {daemon.last_words()}")
-    _say(f"check this session's decisions: {session.backtest_command}")
+    _say(f"check this session's decisions: {session.compare_command}")
     print(json.dumps(summary(state)), flush=True)
     return EXIT_OK
 

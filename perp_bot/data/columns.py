@@ -37,7 +37,10 @@ Times = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CandleArrays:
-    """Candles of one series as read-only columns of equal length, oldest first, no open time twice."""
+    """Candles of one series as columns of equal length, oldest first, no open time twice.
+
+    Private to the caller: what is written into them reaches neither the file nor anybody else.
+    """
 
     symbol: str
     timeframe: str
@@ -106,8 +109,6 @@ def read_candles(
         raise translate(error, db_path) from error
     finally:
         connection.close()
-    for array in arrays:
-        array.flags.writeable = False
     times, opened, high, low, close, volume, generated = arrays
     return CandleArrays(symbol, timeframe, times, opened, high, low, close, volume, generated, revision)
 

@@ -81,7 +81,7 @@ def test_a_session_has_a_folder_and_settings_of_its_own(tmp_path: Path, monkeypa
     assert config.data.history_days == 9
     assert config.data.db_path == first.folder / "perp_bot.db"
     assert config.signal_service.cache_db_path.parent == first.folder
-    assert first.backtest_command == f"perpbot --config {first.config_path} backtest"
+    assert first.compare_command == f"perpbot --config {first.config_path} compare"
     assert yaml.safe_load(mine.read_text())["venue"] == "mainnet", "the user's file is not touched"
 
 

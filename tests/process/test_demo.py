@@ -47,9 +47,9 @@ def test_the_first_25_seconds_show_an_entry_and_an_exit_and_the_books_agree(tmp_
     seconds = [line for line in done.stderr.splitlines() if "| equity" in line]
     assert len(seconds) >= 20
 
-    command = next(line for line in done.stderr.splitlines() if line.endswith(" backtest"))
-    config = command.split("--config ", 1)[1].removesuffix(" backtest")
-    again = perpbot("--config", config, "backtest", "--json", folder=tmp_path, timeout_s=60)
+    command = next(line for line in done.stderr.splitlines() if line.endswith(" compare"))
+    config = command.split("--config ", 1)[1].removesuffix(" compare")
+    again = perpbot("--config", config, "compare", "--json", folder=tmp_path, timeout_s=60)
     assert again.returncode == 0, again.stderr
     report = json.loads(again.stdout)
     assert report["is_reproduced"]

@@ -85,5 +85,5 @@ def test_an_exit_comes_though_no_close_was_confirmed_for_an_hour(tmp_path: Path)
         assert rig.rows("SELECT count(*) FROM funding_payments WHERE usd IS NULL") == [(0,)]
         assert rig.state().account.accounting_error_max_usd < 0.01
         assert rig.stop() == 0
-        again = rig.perpbot("backtest")
+        again = rig.perpbot("compare")
         assert again.returncode == 0, again.stderr
