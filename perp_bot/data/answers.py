@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from perp_bot.core.types import Instrument, MarginTier
 from perp_bot.data.wire import Amount, EpochMs, Signed
 
 
@@ -96,8 +97,8 @@ class WireInstrument(msgspec.Struct, frozen=True):
 class WireMarginTier(msgspec.Struct, frozen=True):
     """A tier of a margin table: from a notional on, a lower maximum leverage."""
 
-    lowerBound: str  # noqa: N815
-    maxLeverage: int  # noqa: N815
+    lowerBound: Amount  # noqa: N815
+    maxLeverage: Annotated[int, msgspec.Meta(ge=1)]  # noqa: N815 - the maintenance rate divides by it
 
 
 class WireMarginTable(msgspec.Struct, frozen=True):
@@ -154,6 +155,29 @@ class WireAccount(msgspec.Struct, frozen=True):
     withdrawable: Decimal
     assetPositions: tuple[_AssetPosition, ...]  # noqa: N815
     time: EpochMs = 0
+
+
+def instruments_of(meta: WireMeta) -> tuple[Instrument, ...]:
+    """Return every perp with its margin tiers, lowest first; the position in the universe is the asset id."""
+    tables = {
+        number: tuple(
+            MarginTier(tier.lowerBound, tier.maxLeverage)
+            for tier in sorted(table.marginTiers, key=lambda tier: tier.lowerBound)
+        )
+        for number, table in meta.marginTables
+    }
+    return tuple(
+        Instrument(
+            row.name,
+            asset_id,
+            row.szDecimals,
+            row.maxLeverage,
+            row.isDelisted,
+            row.marginTableId,
+            tables.get(row.marginTableId, ()) if row.marginTableId is not None else (),
+        )
+        for asset_id, row in enumerate(meta.universe)
+    )
 
 
 def status_of(row: WireStatus) -> VenueStatus:

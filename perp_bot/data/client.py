@@ -18,7 +18,7 @@ from perp_bot.config.venues import BASE_URLS, PRACTICE
 from perp_bot.core import timeframes
 from perp_bot.core.clock import Clock, monotonic_s
 from perp_bot.core.errors import BadAnswer, RateLimited, VenueAway, VenueError, VenueRefused, VenueTimeout
-from perp_bot.core.types import AssetContext, Book, Candle, CandleSource, FundingRate, Instrument, MarginTier
+from perp_bot.core.types import AssetContext, Book, Candle, CandleSource, FundingRate, Instrument
 from perp_bot.data import limiter as weights
 from perp_bot.data.answers import (
     UserRateLimit,
@@ -30,6 +30,7 @@ from perp_bot.data.answers import (
     WireRateLimit,
     WireStatus,
     account_of,
+    instruments_of,
     status_of,
 )
 from perp_bot.data.limiter import RequestClass, WeightLimiter
@@ -89,7 +90,7 @@ class VenueClient:
     def instruments(self, *, request_class: RequestClass = RequestClass.RECONCILE) -> tuple[Instrument, ...]:
         """Return every perp of the first dex; the position in the answer is the asset id."""
         meta = self._read({"type": "meta", "dex": ""}, WireMeta, weights.info_weight(), request_class)
-        return _instruments(meta)
+        return instruments_of(meta)
 
     def contexts(
         self,
@@ -359,25 +360,6 @@ def away_text(base_url: str) -> str:
             "or choose the real one with `--venue mainnet`"
         )
     return f"no venue answers at {base_url}: check the network, or try the practice venue (`perpbot practice serve`)"
-
-
-def _instruments(meta: WireMeta) -> tuple[Instrument, ...]:
-    tiers = {
-        number: tuple(MarginTier(float(tier.lowerBound), tier.maxLeverage) for tier in table.marginTiers)
-        for number, table in meta.marginTables
-    }
-    return tuple(
-        Instrument(
-            row.name,
-            asset_id,
-            row.szDecimals,
-            row.maxLeverage,
-            row.isDelisted,
-            row.marginTableId,
-            tiers.get(row.marginTableId, ()) if row.marginTableId is not None else (),
-        )
-        for asset_id, row in enumerate(meta.universe)
-    )
 
 
 def _candles_between(timeframe: str, start_ms: int, end_ms: int) -> int:

@@ -24,6 +24,7 @@ from perp_bot.data.gap_fill import GapFill
 from perp_bot.data.history import closed_history
 from perp_bot.data.ingest import StreamIngest
 from perp_bot.data.limiter import RequestClass, WeightLimiter
+from perp_bot.data.meta import meta_row
 from perp_bot.data.rest_worker import RestWorker
 from perp_bot.data.same_market import SameMarket
 from perp_bot.data.stand_in import SilentChannel, StandIn
@@ -400,6 +401,9 @@ class MarketData(StreamListener):
     def _take_instruments(self, instruments: tuple[Instrument, ...]) -> None:
         before = self._instruments
         self._instruments = {instrument.symbol: instrument for instrument in instruments}
+        # The first ones are the daemon's to store: the database may belong to another market.
+        if before and before != self._instruments:
+            self._writer.put(meta_row(instruments, self._clock.now_ms()))
         for coin in self._config.trading.symbols:
             was, now = before.get(coin), self._instruments.get(coin)
             if now is not None and now.is_delisted and (was is None or not was.is_delisted):

@@ -11,6 +11,7 @@ import pytest
 from cli_run import RunCommand
 
 from perp_bot.data.db.reader import Reader
+from perp_bot.data.meta import stored_instruments
 from perp_bot.ops.instance_lock import InstanceLock
 from perp_bot.practice.thread import PracticeServer
 
@@ -41,6 +42,9 @@ def test_it_reports_every_series_and_resumes(perpbot: RunCommand, tmp_path: Path
         span = reader.candle_span("BTC", "15m")
         assert span is not None
         assert span[2] == rows[2]["fetched"]
+    coins, source = stored_instruments(tmp_path / "perp_bot.db")
+    assert source.startswith("stored 20")
+    assert [tier.max_leverage for tier in coins["BTC"].margin_tiers] == [40, 20]
 
 
 def test_that_the_venue_has_less_is_no_failure(perpbot: RunCommand, venue: str) -> None:

@@ -18,8 +18,10 @@ from perp_bot.core.types import AssetContext, Book, PublicTrade
 from perp_bot.data import gap_fill
 from perp_bot.data.backfill import backfill
 from perp_bot.data.client import VenueClient
+from perp_bot.data.db.rows import StateRow
 from perp_bot.data.limiter import WeightLimiter
 from perp_bot.data.market import MarketData
+from perp_bot.data.meta import meta_row
 from perp_bot.data.ws_client import StreamTimings
 from perp_bot.practice.thread import PracticeServer
 
@@ -269,6 +271,21 @@ def test_a_delisted_coin_is_known_and_not_subscribed() -> None:
         assert rig.market.instruments["ETH"].is_delisted
         assert not rig.market.instruments["BTC"].is_delisted
         assert {item.get("coin") for item in rig.market._subscriptions()} == {"BTC", None}
+        rig.market.stop()
+
+
+def test_rules_that_change_while_it_runs_are_stored() -> None:
+    """Those of the start are not: only the daemon knows whether the database is of this market."""
+    with PracticeServer(speed=None, start="400", seed=42) as venue:
+        rig = Rig(venue)
+        rig.market.connect()
+        rig.market._take_instruments(rig.market.client.instruments())
+        assert rig.store.rows == []
+        venue.set_faults(delist="ETH")
+        rig.market._take_instruments(rig.market.client.instruments())
+        (row,) = rig.store.rows
+        assert isinstance(row, StateRow)
+        assert row == meta_row(rig.market.instruments.values(), rig.clock.now_ms())
         rig.market.stop()
 
 

@@ -141,6 +141,7 @@ def test_a_daemon_starts_trades_stops_and_goes_on_where_it_was(venue: PracticeSe
     assert kinds[:2] == ["STARTED", "CONNECTED"]
     assert kinds[-1] == "STOPPED"
     assert rows(config, "SELECT count(*) FROM signals") != [(0,)]
+    assert rows(config, "SELECT count(*) FROM bot_state WHERE key='meta'") == [(1,)], "research reads the coins' rules"
 
     venue.step(to="1h", count=1)
     venue.step(to="1m", count=5)
