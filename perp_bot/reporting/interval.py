@@ -30,10 +30,17 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> MeanInte
     mean = math.fsum(values) / count
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
     half = t_quantile(0.5 + confidence / 2, count - 1) * deviation / math.sqrt(count)
-    enough = None
-    if mean != 0:
-        enough = max(2, math.ceil((NormalDist().inv_cdf(0.5 + confidence / 2) * deviation / mean) ** 2))
+    enough = _enough(abs(mean), deviation, confidence) if mean else None
     return MeanInterval(count, mean, mean - half, mean + half, confidence, enough)
+
+
+def _enough(mean: float, deviation: float, confidence: float) -> int:
+    """Return the least number of values of this mean and deviation whose interval leaves 0 out."""
+    count = max(2, math.ceil((NormalDist().inv_cdf(0.5 + confidence / 2) * deviation / mean) ** 2))
+    # t is wider than the normal, by less and less: a few steps more
+    while t_quantile(0.5 + confidence / 2, count - 1) * deviation / math.sqrt(count) > mean:
+        count += 1 + count // 200
+    return count
 
 
 def t_quantile(probability: float, freedom: int) -> float:

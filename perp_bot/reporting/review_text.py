@@ -11,8 +11,9 @@ from perp_bot.reporting.interval import MeanInterval
 from perp_bot.reporting.review import ModeReview, Review, StrategyReview, Sums, TradeLine
 from perp_bot.reporting.words import minute
 
-_QUIET = ("OPEN", "CLOSE", "STARTED", "STOPPED")  # told by the trades, or everyday
+_QUIET = ("OPEN", "CLOSE", "STARTED", "STOPPED", "CONNECTED", "FUNDING")  # told by the trades, or everyday
 _FEW = 30  # below: "too few"
+_FORECAST = 10  # below, mean and spread are too uncertain to say how many it would take
 
 
 def headline(review: Review) -> str:
@@ -76,7 +77,9 @@ def luck_words(found: MeanInterval | None, trades: int) -> str:
     if found.high < 0:
         return f"bad luck alone is unlikely: {found.count:,} trades lose, {span} {method}"
     few = "are too few to" if found.count < _FEW else "do not"
-    more = f"; at this mean and spread it takes about {found.enough:,}" if found.enough is not None else ""
+    more = ""
+    if found.enough is not None and found.count >= _FORECAST:
+        more = f"; at this mean and spread it takes about {found.enough:,}"
     return f"{found.count:,} trades {few} tell skill from luck: {span} {method}{more}"
 
 

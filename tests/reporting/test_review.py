@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -205,13 +206,19 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
 
 
 def test_how_many_trades_it_would_take() -> None:
-    """(1.96 x deviation / mean) squared; none would do for a mean of 0."""
+    """The least number whose interval leaves 0 out, at this mean and deviation; none would do for a mean of 0."""
     found = mean_interval([1.0, -0.5] * 10)
     assert found is not None
-    assert found.enough == pytest.approx((1.96 * 0.7695 / 0.25) ** 2, abs=1)
-    flat = mean_interval([1.0, -1.0])
+    assert found.enough is not None
+    deviation = np.std([1.0, -0.5] * 10, ddof=1)
+    halves = [t_quantile(0.975, count - 1) * deviation / math.sqrt(count) for count in (found.enough - 1, found.enough)]
+    assert halves[1] <= 0.25 < halves[0]
+    assert "at this mean and spread it takes about 39" in luck_words(found, 20)
+    flat, tiny = mean_interval([1.0, -1.0]), mean_interval([4.0, 8.0])
     assert flat is not None
+    assert tiny is not None
     assert flat.enough is None
+    assert "it takes about" not in luck_words(tiny, 2)
 
 
 def command(tmp_path: Path, *arguments: str) -> int:
