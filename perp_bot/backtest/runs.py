@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -56,12 +57,12 @@ def save(
     """Store a run and return its id.
 
     A run without one result (a grid, a screen) gives `strategy`, `data_hash` and `trials` itself. `extra` is whatever
-    JSON the kind adds; `trial_sharpes` are the annualised Sharpe ratios of all its trials (None: not defined).
+    JSON the kind adds; `trial_sharpes` are the annualised Sharpe ratios of all its trials (None or NaN: not defined).
 
     Raises:
         StoreError: the folder cannot be written; the message names it.
     """
-    sharpes = [value for value in trial_sharpes if value is not None]
+    sharpes = [value for value in trial_sharpes if value is not None and math.isfinite(value)]
     if not sharpes and metrics is not None and metrics.sharpe is not None:
         sharpes = [metrics.sharpe]
     packed = stored_run.pack(result) if result is not None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -168,7 +169,7 @@ def test_trials_are_remembered_by_strategy_and_data(tmp_path: Path) -> None:
 def test_the_points_of_a_sweep_are_trials(tmp_path: Path) -> None:
     """A grid without one result names its strategy and data; undefined Sharpes count as trials, not as Sharpes."""
     config = config_in(tmp_path)
-    sharpes = [0.5, None, *np.linspace(-1, 1, 4998)]
+    sharpes = [math.nan, None, *np.linspace(-1, 1, 4998)]
     run_id = runs.save(
         config, None, None, "sensitivity", {"points": 5000}, strategy="mean_reversion", data_hash="d" * 16,
         trial_sharpes=sharpes,
