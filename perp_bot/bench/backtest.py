@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from perp_bot.backtest.market import Candles
-from perp_bot.bench import backtest_ours, reference, research_case, research_data
+from perp_bot.bench import backtest_command, backtest_ours, reference, research_case, research_data
 from perp_bot.bench.backtest_ours import GIVEN, INDICATORS_GIVEN
 from perp_bot.bench.measure import Measurement, summarize
 from perp_bot.bench.peer_rig import Contender, start_installed
@@ -74,6 +74,7 @@ def run(quick: bool) -> list[Measurement]:
     return [
         *table(seconds, agreed, rows),
         *backtest_ours.all_semantics(full, several, 2 if quick else 9, SUBJECT),
+        *backtest_command.measured(SUBJECT, rows, 1 if quick else 9, first_uses=0 if quick else 2),
     ]
 
 

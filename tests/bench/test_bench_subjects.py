@@ -25,6 +25,11 @@ QUICK = {
         "metrics and equity curve",
         "5 symbols in one account, indicators given",
         "5 symbols in one account, with indicators",
+        "20,000 stored candles to arrays",
+        "20,000 stored candles to arrays, SQLite rows",
+        "perpbot backtest, 20,000 stored candles",
+        "perpbot backtest, 2,000 stored candles",
+        "peak memory above that on few candles",
     ],
     "daemon": [
         "start -> loop runs, first ever",
