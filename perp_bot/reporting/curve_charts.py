@@ -16,7 +16,7 @@ from perp_bot.reporting.svg import Frame
 Column = NDArray[np.float64]
 
 _POINTS = 900  # a picture is about that many pixels wide
-_MAX_HOLD_STRETCH = 3.0  # buy and hold may stretch the scale of equity by this much; beyond, it is cut off
+_MAX_HOLD_STRETCH = 5.0  # buy and hold may stretch the scale of equity by this much; beyond, it is cut off
 
 
 def equity_chart(result: BacktestResult, hold: BuyAndHold | None) -> str:

@@ -24,6 +24,7 @@ from perp_bot.reporting.words import by_unit, day, length, ratio
 from perp_bot.version import VERSION
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_PLAIN = ("fees_usd", "slippage_usd", "max_drawdown_usd")  # costs and falls: positive by definition
 _FULL_HEAT = 0.10  # a month of this return has the full colour
 
 
@@ -139,7 +140,7 @@ def _cards(metrics: Metrics, honesty: Honesty | None) -> str:
         ("net", f"{usd(metrics.net_usd, sign=True)}{mark}", f"USD, gross {usd(metrics.gross_usd, sign=True)}",
          _tone(metrics.net_usd)),
         ("total return", f"{pct(metrics.total_return, sign=True)}{mark}",
-         f"{pct(metrics.annual_return, sign=True)} a year", _tone(metrics.total_return)),
+         _yearly(metrics), _tone(metrics.total_return)),
         ("Sharpe", f"{ratio(metrics.sharpe)}{mark}", f"Sortino {ratio(metrics.sortino)}", ""),
         ("max drawdown", f"{pct(metrics.max_drawdown)}{mark}", fall, ""),
         ("trades", f"{metrics.trades:,}", won, ""),
@@ -154,6 +155,12 @@ def _cards(metrics: Metrics, honesty: Honesty | None) -> str:
         for name, value, about, tone in cards
     )
     return f'<div class="cards">{inner}</div>'
+
+
+def _yearly(metrics: Metrics) -> str:
+    if metrics.annual_return is None:
+        return "too short a span for a year"
+    return f"{pct(metrics.annual_return, sign=True)} a year"
 
 
 def _tone(value: float | None) -> str:
@@ -265,19 +272,23 @@ def _exits(result: BacktestResult) -> str:
 
 
 def _all_figures(metrics: Metrics) -> str:
-    rows = []
+    rows, names = [], {item.name for item in fields(Metrics)}
     for item in fields(Metrics):
         if not item.metadata:
             continue
         value = getattr(metrics, item.name)
         unit = item.metadata["unit"]
         is_moment = item.name in ("drawdown_from_ms", "drawdown_trough_ms", "drawdown_recovered_ms")
-        words = day(value) if is_moment else by_unit(value, unit, sign=item.name.endswith("_usd"))
+        sign = item.name.endswith("_usd") and item.name not in _PLAIN
+        words = day(value) if is_moment else by_unit(value, unit, sign=sign)
         mark = "*" if metrics.incomplete and item.metadata["funding"] else ""
         reason = metrics.reason(item.name)
         doc = item.metadata["doc"] + (f" Not defined here: {reason}." if reason else "")
         shown_unit = "" if unit in ("fraction", "ms", "count") else unit
-        name = item.name.removesuffix("_usd").removesuffix("_ms").replace("_", " ")
+        name = item.name.removesuffix("_ms")
+        if name.removesuffix("_usd") not in names:
+            name = name.removesuffix("_usd")
+        name = name.replace("_", " ").replace(" usd", ", USD")
         rows.append((name, f"{words}{mark}", shown_unit, doc))
     inner = _table(("figure", "value", "unit", "definition"), rows, words=(2, 3))
     return f"<details><summary>{len(rows)} figures</summary>{inner}</details>"

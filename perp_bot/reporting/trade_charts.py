@@ -54,9 +54,10 @@ def excursion_chart(trades: Trades) -> str:
     frame = Frame(0.0, x_high, low, high, width=HALF, height=280, left=56)
     parts = [*svg.y_axis(frame), *svg.x_axis(frame, 6)]
     parts.append(svg.rule(frame.left, frame.y(0), frame.width - frame.right, frame.y(0), "base"))
+    size = 4 if len(places) < 100 else 2.4
     for at, value in zip(worst.tolist(), net.tolist(), strict=True):
         x, y = frame.x(min(at, x_high)), frame.y(min(max(value, low), high))
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.4" class="dot {"gain" if value > 0 else "loss"}"/>')
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size}" class="dot {"gain" if value > 0 else "loss"}"/>')
     return svg.picture(frame, parts, "Net against maximum adverse excursion")
 
 
