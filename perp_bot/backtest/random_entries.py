@@ -74,19 +74,27 @@ def _add(nets: Column, result: BacktestResult, item: SymbolMarket, chosen: Place
     owed = _owed(item, closes_ms[low:high], prices)
     notional = trades.size[chosen] * trades.entry_px[chosen] * trades.side[chosen]
     costs = float((trades.fees_usd[chosen] + trades.slippage_usd[chosen]).sum())
-    count = len(chosen)
-    chunk = max(1, _CHUNK // count)
+    chunk = max(1, _CHUNK // len(chosen))
     for first in range(0, len(nets), chunk):
         size = min(len(nets), first + chunk) - first
-        order = rng.permuted(np.broadcast_to(np.arange(count), (size, count)), axis=1)
-        held = lengths[order]
-        gaps = np.sort(rng.integers(0, free + 1, (size, count)), axis=1)  # free bars before each trade
-        begin = gaps + np.cumsum(held, axis=1) - held
-        end = begin + held
+        order, begin, end = places(lengths, free, size, rng)
         coins = notional[order] / prices[begin]
         gains = coins * (prices[end] - prices[begin] - (owed[end] - owed[begin]))
         nets[first : first + size] += gains.sum(axis=1) - costs
     return True
+
+
+def places(lengths: Places, free: int, runs: int, rng: np.random.Generator) -> tuple[Places, Places, Places]:
+    """Return which trade comes when, and the bars it begins and ends at: a row a run, no two trades overlapping.
+
+    The order is shuffled, and the `free` bars that no trade takes are spread between them at random.
+    """
+    count = len(lengths)
+    order = rng.permuted(np.broadcast_to(np.arange(count), (runs, count)), axis=1)
+    held = lengths[order]
+    before = np.sort(rng.integers(0, free + 1, (runs, count)), axis=1)  # free bars before each trade
+    begin = before + np.cumsum(held, axis=1) - held
+    return order, begin, begin + held
 
 
 def _owed(item: SymbolMarket, closes_ms: Places, prices: Column) -> Column:

@@ -15,7 +15,7 @@ from perp_bot.backtest.buy_and_hold import buy_and_hold
 from perp_bot.backtest.engine import run
 from perp_bot.backtest.honesty import SURE, SharpeOdds, Trials, as_json, examine, sharpe_odds
 from perp_bot.backtest.metrics import measure
-from perp_bot.backtest.random_entries import random_entries
+from perp_bot.backtest.random_entries import places, random_entries
 from perp_bot.backtest.results import SimulatedTrade
 from perp_bot.backtest.sharpe_odds import deflated_sharpe, expected_best, kurtosis, probabilistic_sharpe, skewness
 from perp_bot.backtest.sweep import run_points, with_values
@@ -237,6 +237,17 @@ def test_random_entries_do_not_overlap_and_stay_inside() -> None:
     assert 4 * 24 * 1000 / 1100 - costs < found.net_usd[0] <= found.net_usd[2] < 4 * 24 - costs
     crowded = [*rows, trade(opened_ms=START_MS, closed_ms=START_MS + 10 * STEP_MS)]
     assert random_entries(result(np.full(100, 1000.0), crowded), market(closes), 3) is None
+
+
+def test_places_never_overlap_and_reach_everywhere() -> None:
+    """Every trade comes once a run, begins where the one before it has ended or later, and stays inside."""
+    lengths = np.array([5, 1, 30, 7])
+    order, begin, end = places(lengths, 20, 500, np.random.default_rng(1))
+    assert (np.sort(order, axis=1) == np.arange(4)).all()
+    assert (end - begin == lengths[order]).all()
+    assert (begin[:, 1:] >= end[:, :-1]).all()
+    assert (int(begin.min()), int(end.max())) == (0, 20 + 43)
+    assert len(np.unique(order, axis=0)) == 24
 
 
 # ------------------------------------------------------------ bands

@@ -90,6 +90,13 @@ def test_a_drawdown_is_told_from_peak_to_recovery() -> None:
     assert found.longest_drawdown_ms == 5 * STEP_MS
 
 
+def test_a_fall_of_one_close_recovers_at_the_next() -> None:
+    """Down and up again at once: from, trough and recovery are three closes in a row."""
+    found = measure(result([1100, 990, 1100, 1200]))
+    assert found.drawdown_recovered_ms == START_MS + 3 * STEP_MS
+    assert found.drawdown_duration_ms == found.longest_drawdown_ms == 2 * STEP_MS
+
+
 def test_a_fall_from_the_start_counts_and_may_not_have_recovered() -> None:
     """The start equity is the first peak; without a recovery the duration runs to the end."""
     found = measure(result([950, 900, 960]))

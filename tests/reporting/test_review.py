@@ -70,7 +70,7 @@ def fill(writer: Writer) -> None:
         decided(10, Action.BLOCKED, "cooldown", "max_positions"),
         decided(20, Action.BLOCKED, "cooldown"),
         decided(30, Action.ENTER),
-        decided(40, Action.HOLD),
+        decided(40, Action.HOLD, "paused"),
         decided(60 * 24 * 9, Action.BLOCKED, "margin"),
     )
     writer.put(
