@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from perp_bot.core.timeframes import HOUR_MS, MINUTE_MS
-from perp_bot.data.db.connection import open_writable
-from perp_bot.data.importing import claim_for_import
+from perp_bot.data.importing import claimed
 from perp_bot.practice.market.hours import CLOSE, HIGH, LOW, OPEN, RECORDED_HOURS, RECORDED_START_MS, VOLUME
 from perp_bot.practice.market.market import Market
 
@@ -43,20 +41,13 @@ Write = Callable[[str, Iterator[tuple[Any, ...]]], None]
 
 def fill(db_path: Path, name: str, advance: Callable[[float], None]) -> None:
     """Write one of `SETS` into a database that has no candles of another market; all of it or nothing."""
-    with closing(open_writable(db_path)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            claim_for_import(connection, db_path, f"bundled {name}")
-            for table in ("candles", "series", "candle_blocks", "funding_rates", "asset_ctx_1m"):
-                connection.execute(f"DELETE FROM {table}")
-            if name == HYPERLIQUID:
-                _hyperliquid(connection.executemany, advance)
-            else:
-                _binance(connection.executemany)
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
+    with claimed(db_path, f"bundled {name}") as connection:
+        for table in ("candles", "series", "candle_blocks", "funding_rates", "asset_ctx_1m"):
+            connection.execute(f"DELETE FROM {table}")
+        if name == HYPERLIQUID:
+            _hyperliquid(connection.executemany, advance)
+        else:
+            _binance(connection.executemany)
 
 
 def _hyperliquid(write: Any, advance: Callable[[float], None]) -> None:
@@ -116,8 +107,8 @@ def _binance(write: Any) -> None:
             prices = (float(row[column]) for column in ("open", "high", "low", "close", "volume"))
             candles.append((row["symbol"], "8h", open_ms, *prices, 0))
             rate = float(row["funding_rate"]) / _FUNDING_HOURS
-            # the interval's rate is paid at its end; here in equal parts, an hour at a time
-            rates += [(row["symbol"], open_ms + (n + 1) * HOUR_MS, rate, None) for n in range(_FUNDING_HOURS)]
+            # A row's rate is the one settled at its open, for the 8 hours before: here in equal parts, hour by hour.
+            rates += [(row["symbol"], open_ms - n * HOUR_MS, rate, None) for n in range(_FUNDING_HOURS)]
     write(_CANDLE_SQL, candles)
     write(_SERIES_SQL, [(symbol, "8h") for symbol in sorted({row[0] for row in candles})])
     write(_FUNDING_SQL, rates)

@@ -78,7 +78,8 @@ def import_file(
 ) -> int:
     """Store a file's candles or funding rates; all or nothing."""
     from perp_bot.cli.backtesting import progress
-    from perp_bot.data.importing import CANDLE_COLUMNS, FUNDING_COLUMNS, import_candles, import_funding, read_table
+    from perp_bot.data.importing import CANDLE_COLUMNS, FUNDING_COLUMNS, import_candles, import_funding
+    from perp_bot.data.table_file import read_table
 
     try:
         coin = normalize_symbol(symbol)
@@ -90,12 +91,13 @@ def import_file(
     columns = _mapping(mapping, names)
     with _alone(config):
         table = read_table(path, columns, names, time_unit)
-        if funding:
-            done = import_funding(config.data.db_path, coin, table, interval_hours)
-        else:
-            assert timeframe is not None
-            with progress(f"importing {path.name}") as advance:
-                done = import_candles(config.data.db_path, coin, timeframe, table, skip_bad=skip_bad, progress=advance)
+        db_path = config.data.db_path
+        with progress(f"importing {path.name}") as advance:
+            if funding:
+                done = import_funding(db_path, coin, table, interval_hours, skip_bad=skip_bad, progress=advance)
+            else:
+                assert timeframe is not None
+                done = import_candles(db_path, coin, timeframe, table, skip_bad=skip_bad, progress=advance)
     if as_json:
         put_json({"symbol": coin, "timeframe": None if funding else timeframe, **asdict(done)})
     else:
@@ -123,6 +125,9 @@ def import_bundled(config: Config, name: str, *, as_json: bool) -> int:
 
 def _told(done: Imported, what: str, interval_hours: int) -> str:
     parts = [f"{what}: {done.rows:,} rows from {iso(done.first_ms)} to {iso(done.last_ms)}"]
+    if done.added < done.rows:
+        there = done.rows - done.added - done.corrected
+        parts.append(f"{done.added:,} are new, {done.corrected:,} correct stored ones, {there:,} were stored already")
     if not done.was_sorted:
         parts.append("the file was not in order and was sorted")
     if done.same_twice:

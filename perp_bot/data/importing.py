@@ -1,11 +1,12 @@
-"""Candles and funding from files: read, checked row by row, stored whole or not at all."""
+"""Candles and funding from files: checked row by row, stored whole or not at all."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,111 +14,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perp_bot.core.errors import StoreError, UsageError
-from perp_bot.core.timeframes import FIXED_MS, HOUR_MS, iso, open_of
+from perp_bot.core.timeframes import FIXED_MS, HOUR_MS, MINUTE_MS, iso, open_of
 from perp_bot.core.types import CandleSource
 from perp_bot.data.db.connection import open_writable, translate
 from perp_bot.data.identity import KEY
+from perp_bot.data.table_file import Column, Table, Times
 
 PRICES = ("open", "high", "low", "close", "volume")
 CANDLE_COLUMNS = ("t", *PRICES)
 FUNDING_COLUMNS = ("t", "rate")
+IDENTITY = "import"  # the market that imported data belongs to: none of a venue's
+_MOST_RATE = 0.1  # of one interval; the venue's cap is 0.04 an hour
+_OFF_HOUR_MS = MINUTE_MS  # venues stamp a settlement some ms off its hour, at most so much is taken for it
+_SPACED_ROWS = 3  # from so many rows on their distance says what interval they are of
+_AT_A_TIME = 50_000  # rows between two looks at the progress
+_SHOWN = 3  # faults named in one refusal
+
+_CANDLE_SQL = (
+    "INSERT INTO candles (symbol,timeframe,open_ms,open,high,low,close,volume,source,generated) "
+    f"VALUES (?,?,?,?,?,?,?,?,'{CandleSource.IMPORT.value}',0) "
+    "ON CONFLICT (symbol,timeframe,open_ms) DO UPDATE SET "
+    "open=excluded.open,high=excluded.high,low=excluded.low,close=excluded.close,volume=excluded.volume,"
+    "trades=NULL,source=excluded.source,generated=0 "
+    "WHERE (open,high,low,close,volume,source,generated) IS NOT "
+    "(excluded.open,excluded.high,excluded.low,excluded.close,excluded.volume,excluded.source,0)"
+)
 _REVISION_SQL = (
     "INSERT INTO series (symbol,timeframe,revision) VALUES (?,?,1) "
     "ON CONFLICT (symbol,timeframe) DO UPDATE SET revision=revision+1"
 )
-_AT_A_TIME = 50_000  # rows between two looks at the progress
-_SHOWN = 3  # faults named in one refusal
+_FUNDING_SQL = (
+    "INSERT INTO funding_rates (symbol,hour_ms,rate,premium) VALUES (?,?,?,NULL) "
+    "ON CONFLICT (symbol,hour_ms) DO UPDATE SET rate=excluded.rate,premium=NULL WHERE rate IS NOT excluded.rate"
+)
 
-Column = NDArray[np.float64]
-Times = NDArray[np.int64]
 Progress = Callable[[float], None]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Table:
-    """A file's rows as columns; `line` is the line of each row, the header being line 1."""
-
-    path: Path
-    t: Times
-    values: dict[str, Column]
-    line: Times
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
     """What became of a file."""
 
-    rows: int  # stored
+    rows: int  # that the file has for the store: candles, or hours with a rate
+    added: int  # of them, new to the store
+    corrected: int  # of them, stored before with other values
     first_ms: int
     last_ms: int
-    same_twice: int  # identical rows dropped
+    same_twice: int  # identical rows of the file dropped
     skipped: int  # bad rows left out on request: gaps now
     was_sorted: bool
     gaps: int  # steps larger than the interval
-
-
-def read_table(path: Path, columns: Mapping[str, str], names: tuple[str, ...], time_unit: str) -> Table:
-    """Read a CSV (also gzip) or Parquet file; `columns` maps our names to the file's where they differ.
-
-    Raises:
-        UsageError: no such file, no such column, a time or number that cannot be read; with the line.
-    """
-    import pandas as pd
-
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}")
-    wanted = [columns.get(name, name) for name in names]
-    try:
-        frame = _parquet(path, pd) if path.suffix in (".parquet", ".pq") else pd.read_csv(path)
-    except UsageError:
-        raise
-    except (OSError, ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise UsageError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from None
-    missing = [name for name in wanted if name not in frame.columns]
-    if missing:
-        there = ", ".join(map(str, frame.columns))
-        raise UsageError(
-            f"{path} has no column {', '.join(missing)}; it has {there}. Map them: --columns t=NAME,open=NAME,..."
-        )
-    line = np.arange(2, len(frame) + 2, dtype=np.int64)
-    times = _times(path, frame[wanted[0]], time_unit, pd)
-    values = {}
-    for name, theirs in zip(names[1:], wanted[1:], strict=True):
-        numbers = pd.to_numeric(frame[theirs], errors="coerce").to_numpy(np.float64, copy=True)
-        unread = np.isnan(numbers) & frame[theirs].notna().to_numpy()
-        if unread.any():
-            at = int(np.argmax(unread))
-            raise UsageError(f"{path} line {line[at]}: {theirs} is {frame[theirs].iloc[at]!r}, not a number")
-        values[name] = numbers
-    return Table(path, times, values, line)
-
-
-def _parquet(path: Path, pd: Any) -> Any:
-    try:
-        return pd.read_parquet(path)
-    except ImportError:
-        raise UsageError(
-            f"{path}: reading Parquet needs pyarrow; install the extra: pip install 'perp-bot[archive]'"
-        ) from None
-
-
-def _times(path: Path, column: Any, unit: str, pd: Any) -> Times:
-    if unit == "iso":
-        read = pd.to_datetime(column, utc=True, errors="coerce", format="ISO8601")
-        if read.isna().any():
-            at = int(np.argmax(read.isna().to_numpy()))
-            raise UsageError(f"{path} line {at + 2}: {column.iloc[at]!r} is not an ISO time")
-        return np.asarray(read.astype("datetime64[ms, UTC]").astype(np.int64))
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
-    if np.isnan(numbers).any():
-        at = int(np.argmax(np.isnan(numbers)))
-        raise UsageError(f"{path} line {at + 2}: time {column.iloc[at]!r} is not a number; see --time-unit")
-    times = np.asarray(numbers * (1_000 if unit == "s" else 1)).astype(np.int64)
-    if len(times) and not 10**11 < int(np.median(times)) < 10**14:
-        raise UsageError(
-            f"{path}: times like {numbers[0]:.0f} are not epoch {unit} of this century; see --time-unit and --columns"
-        )
-    return times
 
 
 def import_candles(
@@ -132,117 +79,83 @@ def import_candles(
     """Check the rows and store them as candles of one series, all or none.
 
     Raises:
-        UsageError: rows that cannot be candles, contradict one another, or open off the timeframe's grid.
+        UsageError: rows that cannot be candles, contradict one another, or are of another interval.
         StoreError: the database belongs to a venue, or fails.
     """
-    keep = _lawful(table, timeframe, skip_bad=skip_bad)
-    t, line = table.t[keep], table.line[keep]
-    columns = [table.values[name][keep] for name in PRICES]
-    was_sorted = bool((np.diff(t) >= 0).all())
-    order = np.argsort(t, kind="stable")
-    t, line, columns = t[order], line[order], [column[order] for column in columns]
-    once = _once(table.path, t, line, columns)
-    same = len(t) - int(once.sum())
-    t, columns = t[once], [column[once] for column in columns]
-    if not len(t):
-        raise UsageError(f"{table.path} holds no usable row")
-    rows = zip(t.tolist(), *(column.tolist() for column in columns), strict=True)
-    source = CandleSource.IMPORT.value
-    _store(
-        db_path,
-        "INSERT INTO candles (symbol,timeframe,open_ms,open,high,low,close,volume,source,generated) "
-        f"VALUES (?,?,?,?,?,?,?,?,'{source}',0) ON CONFLICT (symbol,timeframe,open_ms) DO UPDATE SET "
-        "open=excluded.open,high=excluded.high,low=excluded.low,close=excluded.close,volume=excluded.volume,"
-        "source=excluded.source,generated=0",
-        ((symbol, timeframe, *row) for row in rows),
-        len(t),
-        progress,
-        (_REVISION_SQL, (symbol, timeframe)),
-    )
-    steps = np.diff(t)
-    gaps = int((steps > FIXED_MS[timeframe]).sum()) if timeframe in FIXED_MS else 0
-    return Imported(len(t), int(t[0]), int(t[-1]), same, int((~keep).sum()), was_sorted, gaps)
-
-
-def import_funding(db_path: Path, symbol: str, table: Table, interval_hours: int) -> Imported:
-    """Store settled rates. A rate of more than one hour is spread evenly over the hours up to its time."""
-    rates = table.values["rate"]
-    bad = ~np.isfinite(rates) | (np.abs(rates) > 0.1)
-    if bad.any():
-        at = int(np.argmax(bad))
-        raise UsageError(
-            f"{table.path} line {table.line[at]}: a rate of {rates[at]} is none (a fraction, 0.0001 is 0.01 %)"
-        )
-    ends = np.asarray(np.round(table.t / HOUR_MS)).astype(np.int64) * HOUR_MS  # venues stamp some ms off the hour
-    by_hour: dict[int, float] = {}
-    for end, rate, line in zip(ends.tolist(), rates.tolist(), table.line.tolist(), strict=True):
-        for back in range(interval_hours):
-            hour = end - back * HOUR_MS
-            if hour in by_hour and by_hour[hour] != rate / interval_hours:
-                raise UsageError(f"{table.path} line {line}: the hour {iso(hour)} has two rates")
-            by_hour[hour] = rate / interval_hours
-    if not by_hour:
-        raise UsageError(f"{table.path} holds no usable row")
-    hours = sorted(by_hour)
-    _store(
-        db_path,
-        "INSERT INTO funding_rates (symbol,hour_ms,rate,premium) VALUES (?,?,?,NULL) "
-        "ON CONFLICT (symbol,hour_ms) DO UPDATE SET rate=excluded.rate",
-        ((symbol, hour, by_hour[hour]) for hour in hours),
-        len(hours),
-        None,
-    )
-    steps = np.diff(np.array(hours))
-    return Imported(len(hours), hours[0], hours[-1], 0, 0, True, int((steps > HOUR_MS).sum()))
-
-
-def _lawful(table: Table, timeframe: str, *, skip_bad: bool) -> NDArray[np.bool_]:
-    """Return which rows can be candles; refuse the others, or leave them out."""
-    o, h, lo, c, v = (table.values[name] for name in PRICES)
-    with np.errstate(invalid="ignore"):
-        faults = {
-            "a price or the volume is missing": ~np.isfinite(o + h + lo + c + v),
-            "a price is not above 0": lo <= 0,
-            "the high is below open, close or low": h < np.maximum(np.maximum(o, c), lo),
-            "the low is above open or close": lo > np.minimum(o, c),
-            "the volume is negative": v < 0,
-            f"the time is not the open of a {timeframe} candle": _off_grid(table.t, timeframe),
-        }
-    bad = np.logical_or.reduce(list(faults.values()))
-    if skip_bad or not bad.any():
-        return np.asarray(~bad)
-    told = []
-    for at in np.flatnonzero(bad)[:_SHOWN]:
-        why = next(text for text, mask in faults.items() if mask[at])
-        told.append(f"line {table.line[at]} ({iso(int(table.t[at]))}): {why}")
-    more = int(bad.sum()) - len(told)
-    tail = f"; and {more} more" if more else ""
-    raise UsageError(f"{table.path} {'; '.join(told)}{tail}. Mend the file, or leave such rows out with --skip-bad")
-
-
-def _off_grid(t: Times, timeframe: str) -> NDArray[np.bool_]:
+    _refuse_off_grid(table, timeframe)
     if timeframe in FIXED_MS:
-        return np.asarray(t % FIXED_MS[timeframe] != 0)
-    return np.array([open_of(timeframe, int(at)) != at for at in t], dtype=np.bool_)
+        _refuse_wider(table, FIXED_MS[timeframe], f"--timeframe {timeframe}")
+    columns = [table.values[name] for name in PRICES]
+    bad = _refused_or_skipped(table, _candle_faults(*columns), skip_bad=skip_bad)
+    order, same, was_sorted = _in_order(table, columns, ~bad)
+    t = table.t[order]
+    rows = zip(t.tolist(), *(column[order].tolist() for column in columns), strict=True)
+    with claimed(db_path, IDENTITY) as connection:
+        changed, added = _put(
+            connection, _CANDLE_SQL, ((symbol, timeframe, *row) for row in rows), len(t), progress,
+            ("SELECT count(*) FROM candles WHERE symbol=? AND timeframe=?", (symbol, timeframe)),
+        )  # fmt: skip
+        if changed:
+            connection.execute(_REVISION_SQL, (symbol, timeframe))
+    gaps = _wide_steps(t, FIXED_MS[timeframe]) if timeframe in FIXED_MS else 0
+    return Imported(len(t), added, changed - added, int(t[0]), int(t[-1]), same, int(bad.sum()), was_sorted, gaps)
 
 
-def _once(path: Path, t: Times, line: Times, columns: list[Column]) -> NDArray[np.bool_]:
-    """Return the first of each time; refuse rows of one time that say different things."""
-    is_again = np.concatenate(([False], np.diff(t) == 0)) if len(t) else np.zeros(0, np.bool_)
-    places = np.flatnonzero(is_again)
-    for column in columns:
-        differs = places[column[places] != column[places - 1]]
-        if len(differs):
-            at = int(differs[0])
-            raise UsageError(
-                f"{path} lines {line[at - 1]} and {line[at]} are both {iso(int(t[at]))} and say different things: "
-                "take one of them out"
-            )
-    return ~is_again
+def import_funding(
+    db_path: Path,
+    symbol: str,
+    table: Table,
+    interval_hours: int = 1,
+    *,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> Imported:
+    """Store settled rates, all or none; a rate of several hours is spread evenly over the hours up to its time.
+
+    Raises:
+        UsageError: rows that cannot be rates, contradict one another, or are of another interval.
+        StoreError: the database belongs to a venue, or fails.
+    """
+    rate = table.values["rate"]
+    hour = np.rint(table.t / HOUR_MS).astype(np.int64) * HOUR_MS
+    on_hours = Table(table.path, hour, table.values, table.line, table.line_word)
+    _refuse_wider(on_hours, interval_hours * HOUR_MS, f"--interval-hours {interval_hours}")
+    faults = {
+        "the rate is missing": ~np.isfinite(rate),
+        f"a rate above {_MOST_RATE:.0%} (write 0.01 % as 0.0001)": np.abs(rate) > _MOST_RATE,
+        "the time is more than a minute off the hour": np.abs(table.t - hour) > _OFF_HOUR_MS,
+    }
+    bad = _refused_or_skipped(table, faults, skip_bad=skip_bad)
+    order, same, was_sorted = _in_order(on_hours, [rate], ~bad)
+    ends = hour[order]
+    close = np.flatnonzero(np.diff(ends) < interval_hours * HOUR_MS)
+    if len(close):
+        first, second = order[close[0]], order[close[0] + 1]
+        raise UsageError(
+            f"{table.at(int(first))} and {table.line_word} {table.line[second]}: {iso(int(hour[first]))} and "
+            f"{iso(int(hour[second]))} are less than --interval-hours {interval_hours} apart: an hour has two rates"
+        )
+    back = np.arange(interval_hours - 1, -1, -1) * HOUR_MS
+    hours = (ends[:, None] - back[None, :]).ravel()
+    rates = np.repeat(rate[order] / interval_hours, interval_hours)
+    with claimed(db_path, IDENTITY) as connection:
+        rows = ((symbol, *row) for row in zip(hours.tolist(), rates.tolist(), strict=True))
+        changed, added = _put(
+            connection, _FUNDING_SQL, rows, len(hours), progress,
+            ("SELECT count(*) FROM funding_rates WHERE symbol=?", (symbol,)),
+        )  # fmt: skip
+    return Imported(
+        len(hours), added, changed - added, int(hours[0]), int(hours[-1]), same, int(bad.sum()), was_sorted,
+        _wide_steps(hours, HOUR_MS),
+    )  # fmt: skip
 
 
 def claim_for_import(connection: sqlite3.Connection, path: Path, identity: str) -> None:
-    """Give an unclaimed database to imported data; refuse one that belongs to a venue or to other bundled data."""
+    """Give an unclaimed database to imported data; refuse one that belongs to a venue or to other imported data.
+
+    Raises:
+        StoreError: it belongs to another market.
+    """
     stored = connection.execute("SELECT value_json FROM bot_state WHERE key=?", (KEY,)).fetchone()
     if stored is None:
         connection.execute("INSERT INTO bot_state VALUES (?,?,0)", (KEY, f'"{identity}"'))
@@ -253,30 +166,18 @@ def claim_for_import(connection: sqlite3.Connection, path: Path, identity: str) 
         )
 
 
-def _store(
-    db_path: Path,
-    sql: str,
-    rows: Any,
-    count: int,
-    progress: Progress | None,
-    last: tuple[str, tuple[Any, ...]] | None = None,
-    identity: str = "import",
-) -> None:
-    """Write rows in one transaction: an interrupt or a failure leaves the store as it was."""
-    from itertools import islice
+@contextmanager
+def claimed(db_path: Path, identity: str) -> Iterator[sqlite3.Connection]:
+    """Yield the database of `identity` within one transaction: an interrupt or a failure leaves it as it was.
 
+    Raises:
+        StoreError: it belongs to another market, or fails.
+    """
     with closing(open_writable(db_path)) as connection:
         try:
             connection.execute("BEGIN IMMEDIATE")
             claim_for_import(connection, db_path, identity)
-            done = 0
-            while part := list(islice(rows, _AT_A_TIME)):
-                connection.executemany(sql, part)
-                done += len(part)
-                if progress is not None:
-                    progress(done / count)
-            if last is not None:
-                connection.execute(*last)
+            yield connection
             connection.execute("COMMIT")
         except BaseException as error:
             if connection.in_transaction:
@@ -284,3 +185,106 @@ def _store(
             if isinstance(error, sqlite3.Error):
                 raise translate(error, db_path) from error
             raise
+
+
+def _put(
+    connection: sqlite3.Connection,
+    sql: str,
+    rows: Iterator[tuple[Any, ...]],
+    count: int,
+    progress: Progress | None,
+    stored: tuple[str, tuple[str, ...]],
+) -> tuple[int, int]:
+    """Write the rows; return how many changed the store, and how many of them are new to it."""
+    before = int(connection.execute(*stored).fetchone()[0])
+    done = changed = 0
+    while part := list(islice(rows, _AT_A_TIME)):
+        changed += connection.executemany(sql, part).rowcount
+        done += len(part)
+        if progress is not None:
+            progress(done / count)
+    return changed, int(connection.execute(*stored).fetchone()[0]) - before
+
+
+def _candle_faults(o: Column, h: Column, lo: Column, c: Column, v: Column) -> dict[str, Flags]:
+    """Return which rows no market can have made, by what is wrong with them."""
+    with np.errstate(invalid="ignore"):
+        return {
+            "a price or the volume is missing": np.isnan(o) | np.isnan(h) | np.isnan(lo) | np.isnan(c) | np.isnan(v),
+            "a price or the volume is infinite": np.isinf(o) | np.isinf(h) | np.isinf(lo) | np.isinf(c) | np.isinf(v),
+            "a price is not above 0": np.minimum(np.minimum(o, h), np.minimum(lo, c)) <= 0,
+            "the high is below open, close or low": h < np.maximum(np.maximum(o, c), lo),
+            "the low is above open or close": lo > np.minimum(o, c),
+            "the volume is negative": v < 0,
+        }
+
+
+def _refused_or_skipped(table: Table, faults: dict[str, Flags], *, skip_bad: bool) -> Flags:
+    """Return the rows to leave out; UsageError with the first of them unless that was asked for."""
+    bad = np.logical_or.reduce(list(faults.values()))
+    if bad.all():
+        why = f"; {_why(table, faults, 0)}" if len(bad) else ""
+        raise UsageError(f"{table.path} holds no usable row{why}")
+    if skip_bad or not bad.any():
+        return np.asarray(bad)
+    places = np.flatnonzero(bad)
+    told = "; ".join(_why(table, faults, int(place)) for place in places[:_SHOWN])
+    more = f"; and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
+    raise UsageError(f"{table.path}: {told}{more}. Mend the file, or leave such rows out with --skip-bad")
+
+
+def _why(table: Table, faults: dict[str, Flags], place: int) -> str:
+    why = next(text for text, rows in faults.items() if rows[place])
+    return f"{table.line_word} {table.line[place]} ({iso(int(table.t[place]))}): {why}"
+
+
+def _refuse_off_grid(table: Table, timeframe: str) -> None:
+    """Not to be skipped: what is left of a file of another interval would look like candles of this one."""
+    if timeframe in FIXED_MS:
+        off = table.t % FIXED_MS[timeframe] != 0
+    else:
+        off = np.array([open_of(timeframe, at_ms) != at_ms for at_ms in table.t.tolist()], dtype=np.bool_)
+    if off.any():
+        place = int(np.argmax(off))
+        raise UsageError(
+            f"{table.at(place)}: {iso(int(table.t[place]))} is not the open of a {timeframe} candle "
+            f"({int(off.sum())} such rows). Is the file of another timeframe, or are its times closes?"
+        )
+
+
+def _refuse_wider(table: Table, length_ms: int, said: str) -> None:
+    """Refuse a file whose rows are all two intervals or more apart: it is of a longer one, not full of gaps."""
+    times = np.unique(table.t)
+    if len(times) < _SPACED_ROWS:
+        return
+    least_ms = int(np.diff(times).min())
+    if least_ms >= 2 * length_ms:
+        names = {ms: name for name, ms in FIXED_MS.items()}
+        apart = names.get(least_ms, f"{least_ms / MINUTE_MS:g} minutes")
+        raise UsageError(f"{table.path}: no two rows are less than {apart} apart: {said} is not what the file holds")
+
+
+def _in_order(table: Table, columns: list[Column], good: Flags) -> tuple[NDArray[np.intp], int, bool]:
+    """Return the places of the good rows, oldest first and each time once; how many are again; whether it was sorted.
+
+    Raises:
+        UsageError: two rows of one time say different things.
+    """
+    places = np.flatnonzero(good)
+    was_sorted = bool((np.diff(table.t[places]) >= 0).all())
+    order = places[np.argsort(table.t[places], kind="stable")]
+    again = np.flatnonzero(np.diff(table.t[order]) == 0) + 1
+    for column in columns:
+        ordered = column[order]
+        differs = again[ordered[again] != ordered[again - 1]]
+        if len(differs):
+            first, second = order[differs[0] - 1], order[differs[0]]
+            raise UsageError(
+                f"{table.at(int(first))} and {table.line_word} {table.line[second]} are both "
+                f"{iso(int(table.t[second]))} and say different things: take one of them out"
+            )
+    return np.delete(order, again), len(again), was_sorted
+
+
+def _wide_steps(times: Times, length_ms: int) -> int:
+    return int(np.count_nonzero(np.diff(times) > length_ms))
