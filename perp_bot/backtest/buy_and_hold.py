@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from perp_bot.backtest import metrics
 from perp_bot.backtest.curve import curve_sums
+from perp_bot.backtest.funding_owed import funding_owed
 from perp_bot.backtest.market import Market, SymbolMarket
 from perp_bot.backtest.results import BacktestResult
 from perp_bot.core.timeframes import HOUR_MS, length_ms, periods_per_year
@@ -46,19 +47,17 @@ def buy_and_hold(result: BacktestResult, market: Market, taker_fee_rate: float) 
         if last <= first:
             continue
         bought += 1
-        # a place before the first close holds its price: nothing is gained there
-        prices = closes[
-            np.clip(np.searchsorted(item.candles.open_ms + step, result.close_ms, "right") - 1, first, last)
-        ]
+        prices = _prices(result.close_ms, item.candles.open_ms + step, closes, first, last)
         size = part / closes[first]
         fee = taker_fee_rate * part
         exit_fee = taker_fee_rate * size * closes[last]
-        paid, hours = _paid(item, result.close_ms, step, first)
+        begin, end = int(item.candles.open_ms[first]) + step, int(result.close_ms[-1])
+        paid, known = funding_owed(item, begin, result.close_ms)
         equity += size * prices - part - fee - size * paid
         equity[-1] -= exit_fee
         fees += fee + float(exit_fee)
         funding -= float(size * paid[-1])
-        missing += hours
+        missing += end // HOUR_MS - begin // HOUR_MS - known
     if not bought:
         return None
     sums = curve_sums(result.start_equity_usd, equity, equity)
@@ -84,12 +83,8 @@ def _span(item: SymbolMarket, close_ms: Times, step: int) -> tuple[int, int, Col
     return first, last, item.candles.close
 
 
-def _paid(item: SymbolMarket, close_ms: Times, step: int, first: int) -> tuple[Column, int]:
-    """Return what one coin has paid by each close, and the hours without a known rate."""
-    candles, rates = item.candles, item.funding
-    begin, end = int(candles.open_ms[first]) + step, int(close_ms[-1])
-    inside = (rates.hour_ms > begin) & (rates.hour_ms <= end)
-    hours = rates.hour_ms[inside]
-    prices = candles.close[np.maximum(np.searchsorted(candles.open_ms + step, hours, "right") - 1, 0)]
-    sums = np.concatenate([[0.0], np.cumsum(prices * rates.rate[inside])])
-    return sums[np.searchsorted(hours, close_ms, "right")], end // HOUR_MS - begin // HOUR_MS - len(hours)
+def _prices(close_ms: Times, closes_ms: Times, closes: Column, first: int, last: int) -> Column:
+    """Return the last close at each time; before the first one its own price, so that nothing is gained there."""
+    if last - first + 1 == len(close_ms) and np.array_equal(closes_ms[first : last + 1], close_ms):
+        return closes[first : last + 1]  # no candle is missing
+    return closes[np.clip(np.searchsorted(closes_ms, close_ms, "right") - 1, first, last)]

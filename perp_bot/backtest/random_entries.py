@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from perp_bot.backtest.funding_owed import funding_owed
 from perp_bot.backtest.market import Market, SymbolMarket
 from perp_bot.backtest.results import BacktestResult
 from perp_bot.core.timeframes import length_ms
@@ -71,7 +72,7 @@ def _add(nets: Column, result: BacktestResult, item: SymbolMarket, chosen: Place
     free = len(prices) - 1 - int(lengths.sum())
     if free < 0:
         return False
-    owed = _owed(item, closes_ms[low:high], prices)
+    owed, _ = funding_owed(item, int(closes_ms[low]), closes_ms[low:high])
     notional = trades.size[chosen] * trades.entry_px[chosen] * trades.side[chosen]
     costs = float((trades.fees_usd[chosen] + trades.slippage_usd[chosen]).sum())
     chunk = max(1, _CHUNK // len(chosen))
@@ -95,14 +96,3 @@ def places(lengths: Places, free: int, runs: int, rng: np.random.Generator) -> t
     before = np.sort(rng.integers(0, free + 1, (runs, count)), axis=1)  # free bars before each trade
     begin = before + np.cumsum(held, axis=1) - held
     return order, begin, begin + held
-
-
-def _owed(item: SymbolMarket, closes_ms: Places, prices: Column) -> Column:
-    """Return what one coin held long has paid in funding by each close; hours without a rate pay nothing."""
-    rates = item.funding
-    inside = (rates.hour_ms > closes_ms[0]) & (rates.hour_ms <= closes_ms[-1]) if len(closes_ms) else slice(0)
-    hours = rates.hour_ms[inside]
-    at = np.maximum(np.searchsorted(closes_ms, hours, "right") - 1, 0)
-    sums = np.concatenate([[0.0], np.cumsum(prices[at] * rates.rate[inside])])
-    owed: Column = sums[np.searchsorted(hours, closes_ms, "right")]
-    return owed

@@ -20,6 +20,7 @@ from perp_bot.config.model import Config
 from perp_bot.core.errors import EXIT_OK, EXIT_WARNINGS, UsageError
 from perp_bot.core.money import usd
 from perp_bot.core.timeframes import DAY_MS
+from perp_bot.core.visible import visible
 from perp_bot.reporting.summary import print_summary
 from perp_bot.reporting.trades_csv import write_trades_csv
 from perp_bot.reporting.words import day, minute, ratio
@@ -33,13 +34,13 @@ def list_stored(config: Config, kind: str | None, strategy: str | None, *, as_js
     for name, run in store.stored(config):
         if isinstance(run, str):
             damaged += 1
-            say(f"perpbot: run {name}: {run}")
+            say(f"perpbot: run {name}: {visible(run)}")
         elif kind in (None, run.kind) and strategy in (None, run.strategy):
             shown += 1
             if as_json:
                 put_json(_brief(run))
             else:
-                table.add_row(*(Text(cell) for cell in _row(run)))
+                table.add_row(*(Text(visible(cell)) for cell in _row(run)))
     if shown and not as_json:
         Console(file=sys.stdout).print(table)
     if not shown and not damaged:
@@ -89,7 +90,7 @@ def show_stored(config: Config, wanted: str, trades_path: Path | None, *, as_jso
     if result is not None and metrics is not None:
         print_summary(Console(file=sys.stdout), result, metrics, run_id=run.id)
     else:
-        put(f"{run.id}: {run.kind} of {run.strategy or 'no one strategy'}, {run.trials:,} tried")
+        put(visible(f"{run.id}: {run.kind} of {run.strategy or 'no one strategy'}, {run.trials:,} tried"))
     commit = f" ({run.commit})" if run.commit else ""
     put(
         f"saved {minute(run.saved_ms)} UTC by perpbot {run.version}{commit}, seed {run.seed}, data {run.data_hash[:16]}"
@@ -114,7 +115,7 @@ def show_diff(config: Config, first: str, second: str, *, as_json: bool) -> int:
             console.print()
     put(f"trades: {found.same_trades:,} equal, {len(found.trades):,} differ")
     for item in found.trades[:_MOST_TRADES]:
-        put(f"  {_trade_line(item)}")
+        put(f"  {visible(_trade_line(item))}")
     if len(found.trades) > _MOST_TRADES:
         put(f"  and {len(found.trades) - _MOST_TRADES:,} more; --json has all")
     return EXIT_OK
@@ -126,7 +127,7 @@ def _changes(title: str, changes: tuple[Change, ...], first: str, second: str) -
     table.add_column(Text(first), justify="right")
     table.add_column(Text(second), justify="right")
     for item in changes:
-        table.add_row(*(Text(cell) for cell in (item.name, _value(item.first), _value(item.second))))
+        table.add_row(*(Text(visible(cell)) for cell in (item.name, _value(item.first), _value(item.second))))
     return table
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from html import escape
 from pathlib import Path
 
 from perp_bot.backtest.honesty import SURE, Honesty
@@ -20,7 +19,7 @@ from perp_bot.reporting import curve_charts, price_charts, trade_charts
 from perp_bot.reporting.heatmap import ParameterGrid, heatmap
 from perp_bot.reporting.months import by_month
 from perp_bot.reporting.summary import luck_lines, qualifiers
-from perp_bot.reporting.words import by_unit, day, length, ratio
+from perp_bot.reporting.words import by_unit, day, length, on_page, ratio
 from perp_bot.version import VERSION
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -56,7 +55,7 @@ def write_report(
 def report(result: BacktestResult, metrics: Metrics, market: Market | None, extras: ReportExtras) -> str:
     """Return the page."""
     style = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
-    name = escape(f"{result.strategy} on {', '.join(result.symbols)}")
+    name = on_page(f"{result.strategy} on {', '.join(result.symbols)}")
     body = "\n".join(_sections(result, metrics, market, extras))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -86,7 +85,7 @@ def _sections(result: BacktestResult, metrics: Metrics, market: Market | None, e
     if present:
         yield f'<div class="pair">{"".join(present)}</div>'
     if extras.grid is not None:
-        about = f"{escape(extras.grid.figure)}; the outlined cell is in use"
+        about = f"{on_page(extras.grid.figure)}; the outlined cell is in use"
         yield _section("Parameters", heatmap(extras.grid), about)
     if extras.honesty is not None:
         yield _section("Skill or luck", _pairs_list(luck_lines(extras.honesty)))
@@ -95,17 +94,17 @@ def _sections(result: BacktestResult, metrics: Metrics, market: Market | None, e
         yield _section("Exits", _exits(result))
     yield _section("All figures", _all_figures(metrics), "with their definitions")
     seed = "" if extras.seed is None else f", seed {extras.seed}"
-    yield f"<footer>perpbot {VERSION}{seed}, data {escape(result.data_hash[:16] or 'without a hash')}</footer>"
+    yield f"<footer>perpbot {VERSION}{seed}, data {on_page(result.data_hash[:16] or 'without a hash')}</footer>"
 
 
 def _section(title: str, inner: str, about: str = "") -> str:
-    head = f"<h2>{escape(title)}</h2>" + (f'<p class="about">{about}</p>' if about else "")
+    head = f"<h2>{on_page(title)}</h2>" + (f'<p class="about">{about}</p>' if about else "")
     return f'<section><div class="title">{head}</div>{inner}</section>'
 
 
 def _legend(*items: tuple[str, str]) -> str:
     return "".join(
-        f'<span class="key"><svg viewBox="0 0 18 8"><path d="M0,4L18,4" class="{style}"/></svg>{escape(words)}</span>'
+        f'<span class="key"><svg viewBox="0 0 18 8"><path d="M0,4L18,4" class="{style}"/></svg>{on_page(words)}</span>'
         for style, words in items
     )
 
@@ -126,9 +125,9 @@ def _head(result: BacktestResult, metrics: Metrics, extras: ReportExtras) -> str
         badges.append("interrupted: a part of it")
     if metrics.incomplete:
         badges.append(f"funding incomplete: {result.missing_funding_hours:,} hours unknown")
-    marks = "".join(f'<span class="badge">{escape(words)}</span>' for words in badges)
-    chips = "".join(f"<span>{escape(words)}</span>" for words in facts)
-    title = f"<h1>{escape(result.strategy)} <em>on</em> {escape(', '.join(result.symbols))}</h1>"
+    marks = "".join(f'<span class="badge">{on_page(words)}</span>' for words in badges)
+    chips = "".join(f"<span>{on_page(words)}</span>" for words in facts)
+    title = f"<h1>{on_page(result.strategy)} <em>on</em> {on_page(', '.join(result.symbols))}</h1>"
     return f'<header>{title}<p class="facts">{chips}</p>{marks}</header>'
 
 
@@ -151,7 +150,7 @@ def _cards(metrics: Metrics, honesty: Honesty | None) -> str:
         words = "likely" if odds.is_sure else f"not shown (below {pct(SURE, digits=0)})"
         cards.append(("edge after luck", pct(odds.deflated, digits=0), f"{words}, {tried}", ""))
     inner = "".join(
-        f'<div class="card"><h3>{escape(name)}</h3><b class="{tone}">{escape(value)}</b><p>{escape(about)}</p></div>'
+        f'<div class="card"><h3>{on_page(name)}</h3><b class="{tone}">{on_page(value)}</b><p>{on_page(about)}</p></div>'
         for name, value, about, tone in cards
     )
     return f'<div class="cards">{inner}</div>'
@@ -297,7 +296,7 @@ def _all_figures(metrics: Metrics) -> str:
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], words: Sequence[int] = ()) -> str:
     def cells(row: Sequence[str], tag: str) -> str:
         return "".join(
-            f'<{tag} class="{"word" if place == 0 or place in words else "number"}">{escape(cell)}</{tag}>'
+            f'<{tag} class="{"word" if place == 0 or place in words else "number"}">{on_page(cell)}</{tag}>'
             for place, cell in enumerate(row)
         )
 
@@ -307,7 +306,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], words: Sequence[
 
 
 def _pairs_list(pairs: Iterable[tuple[str, str]]) -> str:
-    inner = "".join(f"<dt>{escape(label)}</dt><dd>{escape(words)}</dd>" for label, words in pairs)
+    inner = "".join(f"<dt>{on_page(label)}</dt><dd>{on_page(words)}</dd>" for label, words in pairs)
     return f"<dl>{inner}</dl>"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from perp_bot.core.visible import visible
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -18,6 +20,6 @@ def labelled(lines: list[tuple[str, str]]) -> Table:
     table.add_column(overflow="fold")
     before = ""
     for label, line in lines:
-        table.add_row(Text("" if label == before else label), Text(line))
+        table.add_row(Text("" if label == before else visible(label)), Text(visible(line)))
         before = label
     return table

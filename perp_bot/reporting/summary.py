@@ -11,6 +11,7 @@ from perp_bot.backtest.honesty import SURE, Honesty
 from perp_bot.backtest.metrics import Metrics
 from perp_bot.backtest.results import BacktestResult
 from perp_bot.core.money import pct, usd
+from perp_bot.core.visible import visible
 from perp_bot.reporting.labelled import labelled
 from perp_bot.reporting.sparkline import sparkline
 from perp_bot.reporting.words import by_unit, day
@@ -73,7 +74,7 @@ def print_summary(
 
     plain = not (console.encoding or "").lower().startswith("utf")
     for line in _head(result, run_id):
-        console.print(Text(line, style="bold"), soft_wrap=True)
+        console.print(Text(visible(line), style="bold"), soft_wrap=True)
     console.print(_equity_line(result, min(console.width, WIDTH), plain=plain))
     console.print()
     console.print(_figures(metrics))

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perp_bot.core.timeframes import DAY_MS, HOUR_MS
+from perp_bot.reporting.words import on_page
 
 Column = NDArray[np.float64]
 
@@ -56,12 +56,12 @@ class Frame:
 def picture(frame: Frame, parts: Iterable[str], label: str) -> str:
     """Return a whole picture; `label` says what it shows."""
     size = f"0 0 {frame.width:.0f} {frame.height:.0f}"
-    return f'<svg viewBox="{size}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+    return f'<svg viewBox="{size}" role="img" aria-label="{on_page(label)}">{"".join(parts)}</svg>'
 
 
 def text(x: float, y: float, words: str, style: str = "", anchor: str = "start") -> str:
     """Return one line of text."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}" text-anchor="{anchor}">{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}" text-anchor="{anchor}">{on_page(words)}</text>'
 
 
 def rule(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
@@ -71,7 +71,7 @@ def rule(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
 
 def box(x: float, y: float, width: float, height: float, style: str, title: str = "", radius: float = 0) -> str:
     """Return a rectangle; `title` is shown when the pointer rests on it."""
-    inner = f"<title>{escape(title)}</title>" if title else ""
+    inner = f"<title>{on_page(title)}</title>" if title else ""
     rounded = f' rx="{radius:.1f}"' if radius else ""
     return (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(0.0, width):.1f}" height="{max(0.0, height):.1f}"{rounded} '
@@ -81,7 +81,7 @@ def box(x: float, y: float, width: float, height: float, style: str, title: str 
 
 def shape(points: str, style: str, title: str = "") -> str:
     """Return a filled or stroked path from its commands."""
-    inner = f"<title>{escape(title)}</title>" if title else ""
+    inner = f"<title>{on_page(title)}</title>" if title else ""
     return f'<path d="{points}" class="{style}">{inner}</path>'
 
 

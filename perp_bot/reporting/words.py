@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from html import escape
 
 from perp_bot.core.money import pct, usd
+from perp_bot.core.visible import visible
 
 MISSING = "-"
+
+
+def on_page(text: str) -> str:
+    """Return a text for HTML: markup and control characters in it are shown, never obeyed."""
+    return escape(visible(text))
 
 
 def day(at_ms: int | None) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from perp_bot.tui.spans import PaneContent, Row, Span, fit, message, visible, width_of
+from perp_bot.core.visible import visible
+from perp_bot.tui.spans import PaneContent, Row, Span, fit, message, width_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from perp_bot.backtest.results import BacktestResult
 from perp_bot.config.model import Config
 from perp_bot.core.errors import StoreError
 from perp_bot.core.timeframes import DAY_MS
+from perp_bot.core.visible import visible
 from perp_bot.reporting import svg
 from perp_bot.reporting.downsample import buckets
 from perp_bot.reporting.heatmap import ParameterGrid, heatmap
@@ -27,7 +28,7 @@ from perp_bot.reporting.html import ReportExtras, report, write_report
 from perp_bot.reporting.months import by_month
 from perp_bot.reporting.trade_charts import waterfall
 
-EVIL = '<script>alert("x")</script>[red]&\'"'
+EVIL = '<script>alert("x")</script>[red]&\'"\x1b[2J\ud800'
 
 
 class Page(HTMLParser):
@@ -119,7 +120,8 @@ def test_markup_in_a_text_is_shown_as_text(where: str) -> None:
     named = ParameterGrid(EVIL, EVIL, [1.0, 2.0], EVIL, [1.0], [[1.0, None]])
     text = page_of(found, there, grid=named if where == "grid" else None, run_id=EVIL)
     assert "<script" not in text
-    assert EVIL in Page(text).words
+    assert visible(EVIL) in Page(text).words
+    assert text.encode()  # a lone surrogate would not be written
     for picture in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
         ElementTree.fromstring(picture)
 

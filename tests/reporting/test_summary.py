@@ -24,6 +24,7 @@ from perp_bot.reporting.summary import print_summary
 from perp_bot.reporting.trades_csv import COLUMNS, write_trades_csv
 
 ODD = "A<b>[red]&C"  # a name that is markup for rich and for a browser
+HOSTILE = "A\x1b[2J\u202eB"  # a name that would clear the screen and turn the line round
 
 
 def printed(found: BacktestResult, honesty: Honesty | None = None, *, encoding: str = "utf-8", width: int = 80) -> str:
@@ -54,6 +55,14 @@ def test_it_fits_80_columns_and_shows_text_as_it_is() -> None:
     assert f"{ODD}: two holes" in text
     assert "stored as 0007-backtest-abc123" in text
     assert "entries that a rule forbade: margin 9, cooldown 3" in text
+
+
+def test_no_name_drives_the_terminal() -> None:
+    """Control characters in a symbol, note or rule are shown as glyphs."""
+    text = printed(result([1000.0, 1001.0], symbols=(HOSTILE,), notes=(HOSTILE,), blocked={HOSTILE: 1}))
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert text.count("A\u241b[2J\ufffdB") == 3
 
 
 def test_gross_and_net_stand_apart_and_add_up() -> None:

@@ -11,9 +11,10 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from perp_bot.core.visible import visible
 from perp_bot.tui.layout import Box
 from perp_bot.tui.look import style
-from perp_bot.tui.spans import PaneContent, Row, Span, cells_of, cut, fit, visible, width_of
+from perp_bot.tui.spans import PaneContent, Row, Span, cells_of, cut, fit, width_of
 
 MAX_CACHED_STRIPS = 2000
 WHEEL_LINES = 3
