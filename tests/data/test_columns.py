@@ -9,6 +9,8 @@ import resource
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -83,6 +85,11 @@ def as_rows(found: CandleArrays) -> list[tuple[float, ...]]:
 
 def snapshot(db: Path) -> Path:
     return column_file.file_of(RuntimePaths(db).columns, "BTC", "1m")
+
+
+def first_column(data: bytes | bytearray) -> int:
+    """Return where the columns begin: on the page after head and table."""
+    return -(-(24 + int.from_bytes(data[12:16], "little")) // 4096) * 4096
 
 
 def assert_same(db: Path) -> None:
@@ -238,6 +245,24 @@ def test_symbols_and_timeframes_have_files_of_their_own() -> None:
     assert len({path.name.lower() for path in names}) == 4
 
 
+def test_stamps_and_rows_are_of_one_moment(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that commits between the reading of the stamps and that of the rows is not half seen."""
+    write(db, *range(100))
+    assert_same(db)
+    plain = columns._Series._snapshot
+
+    def interrupted(self: columns._Series) -> column_file.ColumnFile | None:
+        write(db, *range(90, 110), close=5.0)
+        return plain(self)
+
+    before = in_sqlite(db)
+    with monkeypatch.context() as patch:
+        patch.setattr(columns._Series, "_snapshot", interrupted)
+        found = read_candles(db, "BTC", "1m")
+    assert (as_rows(found), found.revision) == (before, 1)
+    assert_same(db)
+
+
 # ------------------------------------------------------------ damage and what cannot be written
 
 
@@ -252,8 +277,7 @@ def test_a_damaged_snapshot_is_read_again_from_the_database(
     assert_same(db)
     path = snapshot(db)
     data = bytearray(path.read_bytes())
-    table_bytes = int.from_bytes(data[12:16], "little")
-    first = -(-(24 + table_bytes) // 4096) * 4096
+    first = first_column(data)
     if where in ("cut", "empty", "longer"):
         data = {"cut": data[:-5000], "empty": bytearray(), "longer": data + b"x"}[where]
     else:
@@ -277,15 +301,15 @@ def test_a_snapshot_found_good_is_checked_again_after_any_change(db: Path) -> No
     path = snapshot(db)
     os.utime(path, (1, 1))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(column_file, "_SETTLED_NS", 2**62)
+        assert_same(db)
+        assert not path.with_suffix(".seen").exists()  # so young a file may change within the same tick
         patch.setattr(column_file, "_SETTLED_NS", -(2**62))
         assert_same(db)
     assert path.with_suffix(".seen").exists()
     with path.open("r+b") as file:
-        file.seek(path.stat().st_size - 1 - -(-(100 + column_file.SPARE_ROWS) // 4096) * 4096 * 2)
-        here = file.tell()
-        byte = file.read(1)
-        file.seek(here - column_file.SPARE_ROWS * 8)
-        file.write(bytes([byte[0] ^ 255]))
+        file.seek(first_column(path.read_bytes()))
+        file.write(b"\x01")
     os.utime(path, (1, 1))
     assert_same(db)
 
@@ -312,6 +336,46 @@ def test_without_a_place_to_write_it_works_slower(
             signal.signal(signal.SIGXFSZ, old)
     assert "cannot be kept" in caplog.text
     assert folder.is_file() or list(folder.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("log", [False, True])
+def test_a_folder_that_may_only_be_read(db: Path, log: bool) -> None:
+    """A database at rest in a read-only folder is read, snapshot or not; one with a log left over is one clear line."""
+    write(db, *range(100))
+    script = (
+        "import logging, os, sys\n"
+        "from pathlib import Path\n"
+        "from perp_bot.core.errors import StoreError\n"
+        "from perp_bot.data import columns\n"
+        "columns.TAIL_ROWS = 16\n"
+        "if os.geteuid() == 0:\n"
+        "    os.setuid(65534)\n"  # permissions do not bind root
+        "try:\n"
+        "    print(len(columns.read_candles(Path(sys.argv[1]), 'BTC', '1m')))\n"
+        "except StoreError as error:\n"
+        "    print(error)\n"
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(db, folder / db.name)
+        if log:
+            folder.joinpath(db.name + "-wal").write_bytes(b"x" * 64)
+        for path in folder.iterdir():
+            path.chmod(0o444)
+        folder.chmod(0o555)
+        try:
+            command = [sys.executable, "-c", script, str(folder / db.name)]
+            ran = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        finally:
+            folder.chmod(0o755)
+        assert ran.returncode == 0, ran.stderr
+        if log:
+            assert "cannot be" in ran.stdout
+        else:
+            assert ran.stdout == "100\n"
+            assert "cannot be kept" in ran.stderr
+        assert {path.name for path in folder.iterdir()} == {db.name} | ({db.name + "-wal"} if log else set())
 
 
 @pytest.mark.slow

@@ -494,4 +494,20 @@ SABOTAGES = (
         "half = NormalDist().inv_cdf(0.5 + confidence / 2)",
         "reporting/test_review.py::test_the_interval_holds_the_truth_as_often_as_it_says",
     ),
+    Sabotage(
+        "an old snapshot of the candles is believed",
+        "known mistake: a cache that outlives what it was made from",
+        "data/columns.py",
+        "and self._stamps.get(number) != theirs.get(number)",
+        "and number not in theirs",
+        "data/test_columns.py::test_a_correction_is_seen_and_the_other_blocks_are_copied",
+    ),
+    Sabotage(
+        "changes of the candles are counted instead of stamped",
+        "known mistake: a cache that outlives what it was made from",
+        "data/db/schema.py",
+        "DO UPDATE SET stamp=excluded.stamp;",
+        "DO UPDATE SET stamp=stamp+1;",
+        "data/test_columns.py::test_a_restored_backup_that_changed_as_often_is_not_mistaken",
+    ),
 )

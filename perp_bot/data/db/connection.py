@@ -18,6 +18,7 @@ _WAL_PAGES = 1000  # about 4 MB: then the log is folded back into the database
 _WAL_LEFTOVER_BYTES = 16 * 1024 * 1024  # the log file is cut back to this after a long reader made it grow
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_NO_SHARED_MEMORY = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}
 
 
@@ -107,22 +108,34 @@ def open_readonly(path: Path) -> sqlite3.Connection:
         raise StoreError(f"no database at {path}; `perpbot trade --paper` or `perpbot backfill` creates it")
     uri = f"file:{quote(str(path.absolute()))}?mode=ro"
     try:
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=READER_BUSY_MS / 1000)
+        return _opened_readonly(uri, path)
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _NO_SHARED_MEMORY or _has_log(path):
+            raise translate(error, path) from error
+    # A folder that we may not write, and no log beside the file: nobody has it open, and SQLite cannot make the files
+    # by which it would notice. Then the file stands still, and is read as such.
+    try:
+        return _opened_readonly(uri + "&immutable=1", path)
     except sqlite3.Error as error:
         raise translate(error, path) from error
+
+
+def _opened_readonly(uri: str, path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=READER_BUSY_MS / 1000)
     try:
         connection.execute("PRAGMA query_only=ON")
         version = _user_version(connection)
         _refuse_newer(version, path)
         if version < SCHEMA_VERSION:
             raise StoreError(f"{path} has schema {version}, this perpbot reads {SCHEMA_VERSION}; start the daemon once")
-    except sqlite3.Error as error:
-        connection.close()
-        raise translate(error, path) from error
-    except StoreError:
+    except (sqlite3.Error, StoreError):
         connection.close()
         raise
     return connection
+
+
+def _has_log(path: Path) -> bool:
+    return path.with_name(path.name + "-wal").exists()
 
 
 def _user_version(connection: sqlite3.Connection) -> int:
