@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -61,6 +62,23 @@ def test_an_environment_without_its_python_says_which_is_missing(
     reason = peers_setup.set_up(Environment("old", ("2.6",), ("x",)), tmp_path / "there", pins)
     assert reason == "needs Python 2.6, which is not on PATH nor in pyenv"
     assert not (tmp_path / "there").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.timeout(60)
+def test_what_pip_refuses_is_said_in_its_words_and_what_is_there_is_left_alone(tmp_path: Path) -> None:
+    """A set that failed is not taken for installed; one with these very pins is not made again."""
+    here = Environment("tiny", (f"{sys.version_info[0]}.{sys.version_info[1]}",), ())
+    pins, place = tmp_path / "tiny.txt", tmp_path / "there" / "tiny"
+    pins.write_text("!! no requirement\n", encoding="utf-8")
+    reason = peers_setup.set_up(here, tmp_path / "there", pins)
+    assert reason is not None
+    assert "`python -m pip install` failed: ERROR: Invalid requirement" in reason
+    assert (place / "bin" / "python").exists()
+    assert not (place / ".installed").exists()
+    shutil.copyfile(pins, place / ".installed")
+    assert peers_setup.set_up(here, tmp_path / "there", pins) is None
 
 
 def worker(folder: Path, manner: str, **settings: float) -> PeerWorker:
