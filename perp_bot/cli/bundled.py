@@ -15,6 +15,7 @@ from perp_bot.core.timeframes import HOUR_MS, MINUTE_MS
 from perp_bot.data.importing import claimed
 from perp_bot.practice.market.hours import CLOSE, HIGH, LOW, OPEN, RECORDED_HOURS, RECORDED_START_MS, VOLUME
 from perp_bot.practice.market.market import Market
+from perp_bot.practice.server.shapes import RATE_DECIMALS
 
 HYPERLIQUID, BINANCE_8H = "hyperliquid", "binance-8h"
 SETS = {
@@ -58,22 +59,30 @@ def _hyperliquid(write: Any, advance: Callable[[float], None]) -> None:
         scale = np.array([10.0**coin.coin.px_decimals] * 4 + [10.0**coin.coin.sz_decimals])
         minutes, contexts, rates = [], [], []
         for hour in range(RECORDED_HOURS):
-            minutes.append(coin.minutes(hour)[:, [OPEN, HIGH, LOW, CLOSE, VOLUME]] / scale)
+            minutes.append(coin.minutes(hour)[:, [OPEN, HIGH, LOW, CLOSE, VOLUME]])
             context = coin.context(hour)
-            contexts.append(np.column_stack((_ohlc(context.mark_px), _ohlc(context.oracle_px))))
+            marks = np.column_stack((_ohlc(context.mark_px), _ohlc(context.oracle_px)))
+            contexts.append(_as_written(marks, coin.coin.px_decimals))
             row = coin.funding(hour)
-            rates.append((name, RECORDED_START_MS + (hour + 1) * HOUR_MS, row.rate, row.premium))
+            written = _as_written(np.array((row.rate, row.premium)), RATE_DECIMALS).tolist()
+            rates.append((name, RECORDED_START_MS + (hour + 1) * HOUR_MS, *written))
             if hour % 16 == 0:
                 advance((place + hour / RECORDED_HOURS) / len(COINS))
         fine = np.concatenate(minutes)
         hours = coin.hour_rows(RECORDED_HOURS)[:, [OPEN, HIGH, LOW, CLOSE, VOLUME]] / scale
         for timeframe, per_bar in (("1m", 1), ("5m", 5), ("15m", 15)):
-            write(_CANDLE_SQL, _rows(name, timeframe, _merged(fine, per_bar), per_bar * MINUTE_MS, generated=1))
+            bars = _merged(fine, per_bar) / scale  # volumes are summed in whole lots: the venue's own numbers
+            write(_CANDLE_SQL, _rows(name, timeframe, bars, per_bar * MINUTE_MS, generated=1))
         write(_CANDLE_SQL, _rows(name, "1h", hours, HOUR_MS, generated=0))
         write(_SERIES_SQL, [(name, timeframe) for timeframe in ("1m", "5m", "15m", "1h")])
         write(_FUNDING_SQL, rates)
-        marks = np.concatenate(contexts).tolist()
-        write(_MINUTE_SQL, [(name, RECORDED_START_MS + n * MINUTE_MS, *row) for n, row in enumerate(marks)])
+        by_minute = np.concatenate(contexts).tolist()
+        write(_MINUTE_SQL, [(name, RECORDED_START_MS + n * MINUTE_MS, *row) for n, row in enumerate(by_minute)])
+
+
+def _as_written(values: np.ndarray[Any, Any], decimals: int) -> np.ndarray[Any, Any]:
+    """Return the numbers that a client reads from the venue's text of so many decimals."""
+    return np.asarray(np.rint(values * 10.0**decimals) / 10.0**decimals)
 
 
 def _ohlc(samples: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -101,7 +110,7 @@ def _binance(write: Any) -> None:
     source = files("perp_bot.data") / "recorded" / "binance_8h_2023_2024.csv.gz"
     candles: list[tuple[Any, ...]] = []
     rates: list[tuple[Any, ...]] = []
-    with gzip.open(source.open("rb"), "rt", encoding="ascii") as text:
+    with source.open("rb") as packed, gzip.open(packed, "rt", encoding="ascii") as text:
         for row in csv.DictReader(text):
             open_ms = int(row["t"])
             prices = (float(row[column]) for column in ("open", "high", "low", "close", "volume"))

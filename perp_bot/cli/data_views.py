@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,9 @@ from perp_bot.ops.instance_lock import InstanceLock, holder
 if TYPE_CHECKING:
     from perp_bot.data.importing import Imported
 
+_SHOWN = 20  # findings of one kind and series; --json has them all
+_PIPE_WIDTH = 200  # of a table that no terminal shows
+
 
 def list_series(config: Config, *, as_json: bool) -> int:
     """Print every stored series."""
@@ -27,7 +32,7 @@ def list_series(config: Config, *, as_json: bool) -> int:
 
     reports = stored_series(_database(config))
     if as_json:
-        put_json([asdict(report) for report in reports])
+        put_json({"db_path": str(config.data.db_path), "series": [asdict(report) for report in reports]})
         return EXIT_OK
     if not reports:
         say("no candles are stored; see: perpbot backfill, perpbot data import")
@@ -35,16 +40,21 @@ def list_series(config: Config, *, as_json: bool) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
     for name in ("series", "first", "last"):
         table.add_column(name, no_wrap=True)
-    for name in ("candles", "missing", "generated", "funding h", "marks min"):
+    for name in ("candles", "missing", "gen", "funding", "marks"):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("source", no_wrap=True)
     for row in reports:
-        share = f"{row.generated / row.candles:.0%}" if row.generated else "-"
-        numbers = (f"{row.candles:,}", f"{row.missing:,}", share, f"{row.funding_hours:,}", f"{row.minutes:,}")
-        table.add_row(f"{row.symbol} {row.timeframe}", iso(row.first_ms)[:16], iso(row.last_ms)[:16], *numbers)
-    Console(highlight=False, markup=False, width=None).print(table)
+        missing = f"{row.missing:,} in {row.gaps:,}" if row.gaps else "-"
+        generated = f"{row.generated / row.candles:.0%}" if row.generated else "-"
+        table.add_row(
+            f"{row.symbol} {row.timeframe}", iso(row.first_ms)[:10], iso(row.last_ms)[:10], f"{row.candles:,}", missing,
+            generated, f"{row.funding_hours:,}", f"{row.minutes:,}", "+".join(row.sources),
+        )  # fmt: skip
+    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
+    say("missing: candles in gaps; gen: made by a generator; funding: hours; marks: minutes with mark and oracle")
     return EXIT_OK
 
 
@@ -54,12 +64,17 @@ def check(config: Config, *, as_json: bool) -> int:
 
     found = list(findings(_database(config)))
     if as_json:
-        put_json([asdict(item) for item in found])
-    else:
-        for item in found:
-            put(f"{item.symbol} {item.timeframe}".strip() + f": {item.text}")
-        if not found:
-            put("nothing odd in what is stored")
+        put_json({"db_path": str(config.data.db_path), "findings": [asdict(item) for item in found]})
+        return EXIT_WARNINGS if found else EXIT_OK
+    for (symbol, timeframe, _), group in groupby(found, key=lambda item: (item.symbol, item.timeframe, item.kind)):
+        alike = list(group)
+        name = f"{symbol} {timeframe}".strip()
+        for item in alike[:_SHOWN]:
+            put(f"{name}: {item.text}")
+        if len(alike) > _SHOWN:
+            put(f"{name}: and {len(alike) - _SHOWN:,} more like it up to {iso(alike[-1].at_ms)} (all with --json)")
+    if not found:
+        put("nothing odd in what is stored")
     return EXIT_WARNINGS if found else EXIT_OK
 
 
