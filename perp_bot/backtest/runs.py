@@ -34,7 +34,8 @@ from perp_bot.core.errors import StoreError, UsageError
 from perp_bot.ops.atomic_file import sync_folder
 from perp_bot.version import VERSION
 
-_NAME = re.compile(r"(\d{4,})-([a-z]+)-([0-9a-f]{6})")
+_KIND = re.compile("[a-z]+")
+_NAME = re.compile(rf"(\d{{4,}})-({_KIND.pattern})-([0-9a-f]{{6}})")
 
 
 def folder_of(config: Config) -> Path:
@@ -57,11 +58,14 @@ def save(
     """Store a run and return its id.
 
     A run without one result (a grid, a screen) gives `strategy`, `data_hash` and `trials` itself. `extra` is whatever
-    JSON the kind adds; `trial_sharpes` are the annualised Sharpe ratios of all its trials (None or NaN: not defined).
+    JSON the kind adds, the same for the same run (no times in it). `trial_sharpes` are the annualised Sharpe ratios
+    of all its trials (None or NaN: not defined).
 
     Raises:
         StoreError: the folder cannot be written; the message names it.
     """
+    if not _KIND.fullmatch(kind):
+        raise ValueError(f"a kind of run is a word of small letters, not {kind!r}")
     sharpes = [value for value in trial_sharpes if value is not None and math.isfinite(value)]
     if not sharpes and metrics is not None and metrics.sharpe is not None:
         sharpes = [metrics.sharpe]

@@ -91,6 +91,11 @@ def show_stored(config: Config, wanted: str, trades_path: Path | None, *, as_jso
         print_summary(Console(file=sys.stdout), result, metrics, run_id=run.id)
     else:
         put(visible(f"{run.id}: {run.kind} of {run.strategy or 'no one strategy'}, {run.trials:,} tried"))
+    plain = {name: value for name, value in run.extra.items() if not isinstance(value, list | dict)}
+    for name, value in plain.items():
+        put(visible(f"{name}: {_value(value)}"))
+    if len(plain) < len(run.extra):
+        put(f"besides: {', '.join(name for name in run.extra if name not in plain)} (--json has them)")
     commit = f" ({run.commit})" if run.commit else ""
     put(
         f"saved {minute(run.saved_ms)} UTC by perpbot {run.version}{commit}, seed {run.seed}, data {run.data_hash[:16]}"

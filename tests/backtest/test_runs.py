@@ -151,6 +151,12 @@ def test_an_interrupted_save_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_kind_that_would_not_be_listed_is_refused(tmp_path: Path) -> None:
+    """Its name would not be taken for a run's."""
+    with pytest.raises(ValueError, match="not 'walk-forward'"):
+        runs.save(config_in(tmp_path), None, None, "walk-forward")
+
+
 def test_trials_are_remembered_by_strategy_and_data(tmp_path: Path) -> None:
     """Other settings are other trials; the same run again is not; other data and other strategies do not count."""
     config = config_in(tmp_path)

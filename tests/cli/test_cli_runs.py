@@ -30,7 +30,15 @@ def ids(tmp_path: Path) -> list[str]:
     return [
         runs.save(config, first, measure(first), "backtest"),
         runs.save(tuned, second, measure(second), "backtest"),
-        runs.save(config, None, None, "sensitivity", {}, strategy="macd_cross", trial_sharpes=[0.1, 0.2]),
+        runs.save(
+            config,
+            None,
+            None,
+            "sensitivity",
+            {"best": 1.5, "points": [1, 2]},
+            strategy="macd_cross",
+            trial_sharpes=[0.1, 0.2],
+        ),
     ]
 
 
@@ -68,7 +76,8 @@ def test_a_run_is_shown(perpbot: RunCommand, ids: list[str], tmp_path: Path) -> 
     assert "seed 42, data dddddddddddddddd" in ran.out
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 4
     assert json.loads(perpbot("runs", "show", "1", "--json").out)["metrics"]["trades"] == 3
-    assert "2 tried" in perpbot("runs", "show", "last").out
+    grid = perpbot("runs", "show", "last").out
+    assert "sensitivity of macd_cross, 2 tried\nbest: 1.5\nbesides: points (--json has them)\n" in grid
     refused = perpbot("runs", "show", "last", "--trades", "out.csv")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
 
