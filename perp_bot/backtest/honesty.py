@@ -18,6 +18,9 @@ from perp_bot.config.model import Config
 from perp_bot.core.timeframes import periods_per_year
 
 SURE = 0.95  # what a probability must reach to be called an edge
+# Below, no verdict: the formulas count candles, and a handful of winning trades among thousands of idle candles has a
+# skewness at which they no longer hold.
+MIN_TRADES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,17 @@ class SharpeOdds:
     trials: int  # this one included
     luck_sharpe: float  # annualised: what the best of that many trials without an edge is expected to show
     spread_known: bool  # the variance of the trials' Sharpes is measured; else that of pure noise stands in
+    trades: int = 0  # that the returns come from
 
     @property
     def is_sure(self) -> bool:
-        """Whether an edge is left after deflation."""
-        return self.deflated is not None and self.deflated >= SURE
+        """Whether an edge is left after deflation, from trades enough to tell."""
+        return self.has_enough_trades and self.deflated is not None and self.deflated >= SURE
+
+    @property
+    def has_enough_trades(self) -> bool:
+        """Whether there are trades enough for a verdict."""
+        return self.trades >= MIN_TRADES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +93,7 @@ def sharpe_odds(metrics: Metrics, timeframe: str, own_trials: int, earlier: Tria
     year = periods_per_year(timeframe)
     found = None if sums is None else candle_sharpe(sums)
     if sums is None or found is None:
-        return SharpeOdds(0.0, 3.0, None, None, trials, 0.0, spread_known=False)
+        return SharpeOdds(0.0, 3.0, None, None, trials, 0.0, spread_known=False, trades=metrics.trades)
     skew, kurt = skewness(sums), kurtosis(sums)
     known = [value / math.sqrt(year) for value in earlier.sharpes] + [found]
     variance = _variance(known) if len(known) > 2 else 1 / (sums.candles - 1)
@@ -96,6 +105,7 @@ def sharpe_odds(metrics: Metrics, timeframe: str, own_trials: int, earlier: Tria
         trials=trials,
         luck_sharpe=expected_best(trials, variance) * math.sqrt(year),
         spread_known=len(known) > 2,
+        trades=metrics.trades,
     )
 
 
@@ -110,6 +120,8 @@ def as_json(honesty: Honesty) -> dict[str, Any]:
     return {
         "probabilistic_sharpe": odds.probabilistic,
         "deflated_sharpe": odds.deflated,
+        "is_sure": odds.is_sure,
+        "enough_trades": odds.has_enough_trades,
         "trials": odds.trials,
         "luck_sharpe": odds.luck_sharpe,
         "trial_spread_known": odds.spread_known,

@@ -148,6 +148,8 @@ def _cards(metrics: Metrics, honesty: Honesty | None) -> str:
         odds = honesty.odds
         tried = "1 trial" if odds.trials == 1 else f"{odds.trials:,} trials"
         words = "likely" if odds.is_sure else f"not shown (below {pct(SURE, digits=0)})"
+        if not odds.has_enough_trades:
+            words = "too few trades to tell"
         cards.append(("edge after luck", pct(odds.deflated, digits=0), f"{words}, {tried}", ""))
     inner = "".join(
         f'<div class="card"><h3>{on_page(name)}</h3><b class="{tone}">{on_page(value)}</b><p>{on_page(about)}</p></div>'

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from perp_bot.backtest.bands import QUANTILES
-from perp_bot.backtest.honesty import SURE, Honesty
+from perp_bot.backtest.honesty import MIN_TRADES, SURE, Honesty
 from perp_bot.backtest.metrics import Metrics
 from perp_bot.backtest.results import BacktestResult
 from perp_bot.core.money import pct, usd
@@ -190,6 +190,8 @@ def luck_lines(honesty: Honesty) -> Iterator[tuple[str, str]]:
         yield "luck", "the Sharpe ratio is not defined, so nothing can be said about it"
     else:
         verdict = "an edge is likely" if odds.is_sure else f"no edge is shown (that takes {pct(SURE, digits=0)})"
+        if not odds.has_enough_trades:
+            verdict = f"but {odds.trades:,} trades are too few to tell (it takes {MIN_TRADES})"
         if odds.trials == 1:
             yield "luck", f"the true Sharpe is above 0 with {pct(odds.probabilistic, digits=1)}, one trial: {verdict}"
         else:

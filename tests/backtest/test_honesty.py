@@ -13,7 +13,7 @@ from result_rig import START_MS, STEP_MS, market, result, trade
 from perp_bot.backtest.bands import trade_bands
 from perp_bot.backtest.buy_and_hold import buy_and_hold
 from perp_bot.backtest.engine import run
-from perp_bot.backtest.honesty import SURE, SharpeOdds, Trials, as_json, examine, sharpe_odds
+from perp_bot.backtest.honesty import MIN_TRADES, SURE, SharpeOdds, Trials, as_json, examine, sharpe_odds
 from perp_bot.backtest.metrics import measure
 from perp_bot.backtest.random_entries import places, random_entries
 from perp_bot.backtest.results import SimulatedTrade
@@ -112,18 +112,18 @@ def _round_trip(at: int, length: int, side: int, closes: Any, gross: float) -> S
     )  # fmt: skip
 
 
-def odds_of(equity: Any, trials: Trials) -> SharpeOdds:
-    return sharpe_odds(measure(result(equity)), "15m", 1, trials)
+def odds_of(equity: Any, rows: list[SimulatedTrade], trials: Trials) -> SharpeOdds:
+    return sharpe_odds(measure(result(equity, rows)), "15m", 1, trials)
 
 
 def best_of_noise(seed: int) -> tuple[SharpeOdds, SharpeOdds]:
     """Try TRIALS random strategies on one martingale; return the odds of the first, and of the best after all."""
     closes, rng = noise_market(seed), np.random.default_rng((seed, 2))
-    curves = [random_strategy(closes, rng)[0] for _ in range(TRIALS)]
-    sharpes = [measure(result(curve)).sharpe or 0.0 for curve in curves]
+    curves = [random_strategy(closes, rng) for _ in range(TRIALS)]
+    sharpes = [measure(result(curve)).sharpe or 0.0 for curve, _ in curves]
     best = int(np.argmax(sharpes))
     others = tuple(value for place, value in enumerate(sharpes) if place != best)
-    return odds_of(curves[0], Trials()), odds_of(curves[best], Trials(len(others), others))
+    return odds_of(*curves[0], Trials()), odds_of(*curves[best], Trials(len(others), others))
 
 
 @pytest.mark.slow
@@ -175,8 +175,18 @@ def test_a_planted_edge_survives_deflation() -> None:
         held = rng.random(BARS) < 0.3
         edge = 1000 * np.cumprod(1 + np.where(held, steps + 0.00025, 0.0))
         others = tuple(rng.normal(0, math.sqrt(35_040 / BARS), TRIALS - 1))
-        found += odds_of(edge, Trials(len(others), others)).is_sure
+        found += odds_of(edge, [trade()] * MIN_TRADES, Trials(len(others), others)).is_sure
     assert found >= 18
+
+
+def test_a_handful_of_winners_proves_nothing() -> None:
+    """Five trades of +1 % among 700 idle candles: the formula is all but certain, the verdict is not."""
+    equity = 1000 * np.cumprod(1 + np.where(np.arange(700) % 140 == 70, 0.01, 0.0))
+    few = odds_of(equity, [trade()] * 5, Trials())
+    assert few.probabilistic is not None
+    assert few.probabilistic > 0.999
+    assert not few.is_sure
+    assert odds_of(equity, [trade()] * MIN_TRADES, Trials()).is_sure
 
 
 @pytest.mark.slow

@@ -397,5 +397,6 @@ def test_the_numbers_of_metrics_are_the_programs() -> None:
     page = " ".join((ROOT / "docs" / "metrics.md").read_text(encoding="utf-8").split())
     assert f"Below {metrics.MIN_ANNUAL_DAYS} days there is no annual return" in page
     assert f"From {honesty.SURE:.0%} on".replace("%", " %") in page
+    assert f"never from fewer than {honesty.MIN_TRADES} trades" in page
     assert f"up to {bands.MAX_PATHS:,} times" in page
     assert f"thinned to {stored_run.MAX_CURVE_POINTS:,} points" in page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,11 +114,13 @@ def test_luck_is_said_in_words() -> None:
     metrics = measure(found)
     closes = 100 * np.cumprod(1 + np.random.default_rng(1).normal(0, 0.003, 4001))
     text = " ".join(printed(found, examine(Config(), found, metrics, market(closes))).split())
-    for words_ in ("the true Sharpe is above 0 with", "one trial: no edge is shown (that takes 95 %)",
+    for words_ in ("the true Sharpe is above 0 with", "one trial: but 12 trades are too few to tell (it takes 30)",
                    "drawings of the trades end between", "buy and hold", "the same trades entered at random net",
                    "buy and hold lacks 1,000 hours of funding"):  # fmt: skip
         assert words_ in text
-    many = Honesty(sharpe_odds(metrics, "15m", 40, Trials(80, (0.1, 0.5, -0.2))))
+    enough = replace(metrics, trades=30)
+    many = Honesty(sharpe_odds(enough, "15m", 40, Trials(80, (0.1, 0.5, -0.2))))
+    assert "no edge is shown (that takes 95 %)" in " ".join(printed(found, many).split())
     assert "the best of 120 trials without an edge would show a Sharpe of" in " ".join(printed(found, many).split())
     none = Honesty(sharpe_odds(measure(result([1000.0] * 9)), "15m", 1, Trials()))
     assert "the Sharpe ratio is not defined" in printed(result([1000.0] * 9), none)
