@@ -174,8 +174,8 @@ def ask(base_url: str, body: dict[str, Any]) -> Any:
 @pytest.mark.slow
 def test_the_bundled_hours_are_whole_and_can_be_filled_again(perpbot: RunCommand, tmp_path: Path) -> None:
     """800 hours of two coins with nothing odd; minutes agree with the hours; a second time is the same data."""
-    for _ in range(2):
-        ran = perpbot("data", "import", "--bundled", "hyperliquid", "--json")
+    for named in ((), ("hyperliquid",)):  # the default
+        ran = perpbot("data", "import", "--bundled", *named, "--json")
         assert (ran.code, json.loads(ran.out)["bundled"]) == (0, "hyperliquid")
     assert perpbot("data", "check").code == 0
     reports = json.loads(perpbot("data", "list", "--json").out)["series"]

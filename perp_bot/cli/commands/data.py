@@ -67,7 +67,13 @@ Examples:
 @click.option(
     "--skip-bad", is_flag=True, help="Leave impossible rows out (they become gaps) instead of refusing the file."
 )
-@click.option("--bundled", metavar="SET", help="Instead of a file: hyperliquid or binance-8h, which ship with perpbot.")
+@click.option(
+    "--bundled",
+    metavar="[SET]",
+    is_flag=False,
+    flag_value="hyperliquid",
+    help="Instead of a file, what ships with perpbot: hyperliquid (default) or binance-8h.",
+)
 @options.as_json
 @click.pass_obj
 def import_(
