@@ -72,7 +72,10 @@ def examine(
     """Return what stands beside the metrics of a result; `earlier` are the trials before this run."""
     seed = config.backtest.seed
     hold = buy_and_hold(result, market, config.backtest.taker_fee_rate)
+    drawn = random_entries(result, market, seed)
     notes = []
+    if drawn is None and len(result.trades):
+        notes.append("no random entries to compare with: the trades fill the span, or their candles are not there")
     if hold is not None and hold.missing_funding_hours:
         notes.append(f"buy and hold lacks {hold.missing_funding_hours:,} hours of funding: no rate is known for them")
     return Honesty(
@@ -81,7 +84,7 @@ def examine(
             result.start_equity_usd, result.trades.net_usd, seed, compounding=config.backtest.compounding
         ),
         hold=hold,
-        random=random_entries(result, market, seed),
+        random=drawn,
         notes=tuple(notes),
     )
 

@@ -25,6 +25,8 @@ from perp_bot.reporting.summary import print_summary
 from perp_bot.reporting.trades_csv import write_trades_csv
 from perp_bot.reporting.words import day, minute, ratio
 
+_ID_WIDTH = len("0001-sensitivity-abcdef")
+_PIPE_WIDTH = 160  # nothing is cut where no screen is the limit
 _MOST_TRADES = 20  # of a diff on the terminal; --json has all
 
 
@@ -42,7 +44,7 @@ def list_stored(config: Config, kind: str | None, strategy: str | None, *, as_js
             else:
                 table.add_row(*(Text(visible(cell)) for cell in _row(run)))
     if shown and not as_json:
-        Console(file=sys.stdout).print(table)
+        Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
     if not shown and not damaged:
         say(f"no such run is stored in {store.folder_of(config)}")
     return EXIT_WARNINGS if damaged else EXIT_OK
@@ -50,7 +52,8 @@ def list_stored(config: Config, kind: str | None, strategy: str | None, *, as_js
 
 def _list_table() -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
-    for title in ("run", "strategy", "from"):
+    table.add_column("run", no_wrap=True, min_width=_ID_WIDTH)  # what the other commands take is never cut
+    for title in ("strategy", "from"):
         table.add_column(title, no_wrap=True)
     for title in ("days", "trades", "net USD", "Sharpe"):
         table.add_column(title, justify="right", no_wrap=True)
@@ -62,8 +65,9 @@ def _row(run: StoredRun) -> tuple[str, ...]:
     begin, end = about.get("from_ms"), about.get("to_ms")
     days = "-" if begin is None or end is None else f"{(end - begin) / DAY_MS:,.0f}"
     mark = "*" if figures.get("incomplete") else ""
+    part = " (part)" if about.get("is_partial") else ""
     return (
-        run.id, run.strategy or "-", day(begin), days, f"{figures.get('trades', '-')}",
+        run.id, f"{run.strategy or '-'}{part}", day(begin), days, f"{figures.get('trades', '-')}",
         f"{usd(figures.get('net_usd'), sign=True)}{mark}", ratio(figures.get("sharpe")),
     )  # fmt: skip
 

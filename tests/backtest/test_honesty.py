@@ -246,7 +246,9 @@ def test_random_entries_do_not_overlap_and_stay_inside() -> None:
     costs = 4 * (0.1 + 0.02)
     assert 4 * 24 * 1000 / 1100 - costs < found.net_usd[0] <= found.net_usd[2] < 4 * 24 - costs
     crowded = [*rows, trade(opened_ms=START_MS, closed_ms=START_MS + 10 * STEP_MS)]
-    assert random_entries(result(np.full(100, 1000.0), crowded), market(closes), 3) is None
+    full = result(np.full(100, 1000.0), crowded)
+    assert random_entries(full, market(closes), 3) is None
+    assert "no random entries to compare with" in examine(Config(), full, measure(full), market(closes)).notes[0]
 
 
 def test_places_never_overlap_and_reach_everywhere() -> None:
