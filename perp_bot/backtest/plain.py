@@ -488,6 +488,7 @@ def _view(run: _Run, row: int, bar: int, position: Position | None, regime: Regi
         grid.high[row, span],
         grid.low[row, span],
         grid.close[row, span],
+        grid.volume[row, span],
     )
     candle = Candle(
         run.symbols[row],

@@ -31,6 +31,7 @@ class CandleColumns:
     high: FloatColumn
     low: FloatColumn
     close: FloatColumn
+    volume: FloatColumn
 
 
 def columns_of(candles: Sequence[Candle]) -> CandleColumns:
@@ -40,6 +41,7 @@ def columns_of(candles: Sequence[Candle]) -> CandleColumns:
         np.array([candle.high for candle in candles], dtype=np.float64),
         np.array([candle.low for candle in candles], dtype=np.float64),
         np.array([candle.close for candle in candles], dtype=np.float64),
+        np.array([candle.volume for candle in candles], dtype=np.float64),
     )
 
 
@@ -70,7 +72,9 @@ def build_view(
         newest = int(open_ms[-1]) if len(open_ms) else None
         raise ValueError(f"{candle.symbol} {candle.timeframe}: columns end at {newest}, the candle is {candle.open_ms}")
     bars = _usable_tail(candle.timeframe, open_ms, high, low, close)
-    row = decision_row(high[-bars:], low[-bars:], close[-bars:], params) if bars else decision_row([], [], [], params)
+    first = len(close) - bars
+    volume = np.asarray(columns.volume[-window:], dtype=np.float64)[first:]
+    row = decision_row(high[first:], low[first:], close[first:], params, volume)
     return MarketView(
         symbol=candle.symbol,
         timeframe=candle.timeframe,

@@ -157,6 +157,8 @@ class IndicatorSet:
     realized_vol: Column
     hurst: Column
     hurst_rs: Column
+    macd_histogram_before: Column
+    volume_mean: Column
 
     def row(self, bar: int) -> IndicatorRow:
         """Return the values at one bar (negative counts from the end), None where undefined."""
@@ -164,13 +166,29 @@ class IndicatorSet:
         return IndicatorRow(**{name: value if value == value else None for name, value in values.items()})
 
 
-def indicator_set(high: Prices, low: Prices, close: Prices, params: IndicatorParams | None = None) -> IndicatorSet:
-    """Return every column of the set at once; each equals its own function's bit by bit."""
+def indicator_set(
+    high: Prices, low: Prices, close: Prices, params: IndicatorParams | None = None, volume: Prices | None = None
+) -> IndicatorSet:
+    """Return every column of the set at once, each as its own function's; without volume its mean is NaN."""
     params = params or IndicatorParams()
-    return set_columns(compiled.load(), *columns(high, low, close), params)
+    volumes = None if volume is None else column(volume)
+    return set_columns(compiled.load(), *columns(high, low, close), params, volumes)
 
 
-def set_columns(kernel: Kernels, highs: Column, lows: Column, closes: Column, params: IndicatorParams) -> IndicatorSet:
+def volume_mean(volume: Prices, n: int) -> Column:
+    """Return the mean of the last `n` volumes, each window from its own values alone."""
+    check_period("n", n)
+    return _volume_mean(compiled.load(), column(volume), n)
+
+
+def set_columns(
+    kernel: Kernels,
+    highs: Column,
+    lows: Column,
+    closes: Column,
+    params: IndicatorParams,
+    volumes: Column | None = None,
+) -> IndicatorSet:
     """Return the set computed by the given kernels from clean columns (see `columns`)."""
     bars = len(closes)
     offset, sigma = _moments(kernel, closes, params.zscore_lookback)
@@ -201,6 +219,8 @@ def set_columns(kernel: Kernels, highs: Column, lows: Column, closes: Column, pa
         realized_vol=_realized_vol(kernel, returns, params.vol_period),
         hurst=_hurst_vr(kernel, returns, params.hurst_period),
         hurst_rs=_hurst_rs(kernel, returns, params.hurst_period),
+        macd_histogram_before=np.concatenate((np.full(min(1, bars), np.nan), histogram[:-1])),
+        volume_mean=_blank(bars) if volumes is None else _volume_mean(kernel, volumes, params.volume_period),
     )
 
 
@@ -243,6 +263,11 @@ def _bands(prices: Column, offset: Column, sigma: Column, k: float) -> tuple[Col
     middle = prices + offset
     width = k * sigma
     return middle + width, middle, middle - width
+
+
+def _volume_mean(kernel: Kernels, volumes: Column, n: int) -> Column:
+    offset, _ = _moments(kernel, volumes, n)
+    return volumes + offset
 
 
 def _ema(kernel: Kernels, prices: Column, n: int) -> Column:

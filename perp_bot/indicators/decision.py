@@ -13,7 +13,9 @@ from perp_bot.indicators.row import IndicatorParams, IndicatorRow
 from perp_bot.indicators.warmup import decision_window, wilder_memory
 
 
-def decision_row(high: Prices, low: Prices, close: Prices, params: IndicatorParams) -> IndicatorRow:
+def decision_row(
+    high: Prices, low: Prices, close: Prices, params: IndicatorParams, volume: Prices | None = None
+) -> IndicatorRow:
     """Return the values at the last bar, computed from exactly the last `decision_window(params)` bars.
 
     Never waits for the compiler: the kernels run interpreted until the compiled ones are loaded, with the same bits.
@@ -42,7 +44,16 @@ def decision_row(high: Prices, low: Prices, close: Prices, params: IndicatorPara
     values = _windowed(kernel, closes, params)
     if is_whole and len(closes) == bars:
         values |= _remembering(kernel, highs, lows, closes, params)
+    if volume is not None:
+        values["volume_mean"] = volume_mean(kernel, np.array(volume[-params.volume_period :], np.float64), params)
     return IndicatorRow(**{name: defined(value) for name, value in values.items()})
+
+
+def volume_mean(kernel: Kernels, volumes: Column, params: IndicatorParams) -> float:
+    """Return the mean of the last `volume_period` volumes; NaN where there are fewer or one is missing."""
+    volumes[~np.isfinite(volumes)] = np.nan
+    offset, _ = _moments(kernel, volumes, params.volume_period, np.empty(2))
+    return float(volumes[-1]) + offset if len(volumes) else math.nan
 
 
 def defined(value: float) -> float | None:
@@ -128,8 +139,9 @@ def _remembering(
     atr = float(out[-1])
     average = float(ema(closes, params.ema_period, out)[-1])
     line = ema(closes, params.macd_fast, np.empty(len(closes))) - ema(closes, params.macd_slow, out)
-    macd = float(line[-1])
-    signal = float(ema(line, params.macd_signal, out)[-1])
+    smooth = ema(line, params.macd_signal, out)
+    macd, signal = float(line[-1]), float(smooth[-1])
+    before = float(line[-2]) - float(smooth[-2]) if len(line) > 1 else math.nan
     return {
         "rsi": rsi,
         "adx": adx,
@@ -138,4 +150,5 @@ def _remembering(
         "macd": macd,
         "macd_signal": signal,
         "macd_histogram": macd - signal,
+        "macd_histogram_before": before,
     }

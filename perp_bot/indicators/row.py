@@ -19,6 +19,7 @@ _LEAST_PERIODS = {
     "macd_signal": 1,
     "vol_period": 2,
     "hurst_period": LEAST_HURST_PERIOD,
+    "volume_period": 1,
 }
 
 
@@ -44,6 +45,7 @@ class IndicatorParams:
     macd_signal: int = 9
     vol_period: int = 20
     hurst_period: int = 100
+    volume_period: int = 20
 
     def __post_init__(self) -> None:
         for name, least in _LEAST_PERIODS.items():
@@ -69,9 +71,11 @@ class IndicatorRow:
     macd: float | None = None
     macd_signal: float | None = None
     macd_histogram: float | None = None
+    macd_histogram_before: float | None = None  # one candle earlier, from the same window: a cross needs both
     realized_vol: float | None = None
     hurst: float | None = None  # variance ratio: 0.5 on a random walk, below it mean reversion
     hurst_rs: float | None = None  # classical R/S: 0.58 on a random walk
+    volume_mean: float | None = None  # of the last `volume_period` candles, this one included; coins
 
     def as_dict(self) -> dict[str, float | None]:
         """Return the values by name, for the journal."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from perp_bot.indicators import compiled, kernels
 from perp_bot.indicators.compiled import Column, Kernels
-from perp_bot.indicators.decision import defined, window_values
+from perp_bot.indicators.decision import defined, volume_mean, window_values
 from perp_bot.indicators.row import IndicatorParams, IndicatorRow
 from perp_bot.indicators.warmup import wilder_memory
 
@@ -63,6 +63,8 @@ class StreamingSet:
         self._longest_return = max(self.params.vol_period, self.params.hurst_period)
         self._longest_close = max(2, self.params.zscore_lookback, self.params.bollinger_period)
         self._closes = _Tail(self._longest_close)
+        self._volumes = _Tail(self.params.volume_period)
+        self._histogram = math.nan  # of the candle before
         self._returns = _Tail(self._longest_return)
         self._rsi_state: Column = np.zeros(kernels.RSI_STATE)
         self._adx_state: Column = np.zeros(kernels.ADX_STATE)
@@ -78,8 +80,8 @@ class StreamingSet:
         self._out: Column = np.empty(1)
         self._scratch: Column = np.empty(2)
 
-    def update(self, high: float, low: float, close: float) -> IndicatorRow:
-        """Take one closed candle and return the values at it; a price that is not finite counts as missing."""
+    def update(self, high: float, low: float, close: float, volume: float = math.nan) -> IndicatorRow:
+        """Take one closed candle and return the values at it; a number that is not finite counts as missing."""
         price = _finite(close)
         self._high[0] = _finite(high)
         self._low[0] = _finite(low)
@@ -93,6 +95,10 @@ class StreamingSet:
         returns = self._returns.last(self._longest_return)
         values = window_values(self._kernel, closes, returns, self.params, self._scratch)
         values |= self._remembering()
+        self._volumes.append(_finite(volume))
+        values["volume_mean"] = volume_mean(
+            self._kernel, self._volumes.last(self.params.volume_period).copy(), self.params
+        )
         return IndicatorRow(**{name: defined(value) for name, value in values.items()})
 
     def _remembering(self) -> dict[str, float]:
@@ -108,6 +114,7 @@ class StreamingSet:
         macd = self._fast.update(self._close, out) - self._slow.update(self._close, out)
         self._line[0] = macd
         signal = self._signal.update(self._line, out)
+        before, self._histogram = self._histogram, macd - signal
         return {
             "rsi": rsi,
             "adx": adx,
@@ -116,6 +123,7 @@ class StreamingSet:
             "macd": macd,
             "macd_signal": signal,
             "macd_histogram": macd - signal,
+            "macd_histogram_before": before,
         }
 
 

@@ -82,9 +82,11 @@ def bars_by_value(params: IndicatorParams) -> dict[str, int]:
         "macd": macd,
         "macd_signal": macd,
         "macd_histogram": macd,
+        "macd_histogram_before": macd + 1,
         "realized_vol": params.vol_period + 1,
         "hurst": params.hurst_period + 1,
         "hurst_rs": params.hurst_period + 1,
+        "volume_mean": params.volume_period,
     }
 
 

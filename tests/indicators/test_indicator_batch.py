@@ -101,7 +101,7 @@ def test_the_set_has_the_columns_of_the_single_functions(recorded: Candles) -> N
     """One call for all columns gives each function's bits, and `row` reads one bar with None for NaN."""
     high, low, close = recorded.high, recorded.low, recorded.close
     params = IndicatorParams(zscore_lookback=30, bollinger_period=25, bollinger_std=1.5)
-    columns = batch.indicator_set(high, low, close, params)
+    columns = batch.indicator_set(high, low, close, params, high)
     upper, middle, lower = batch.bollinger(close, 25, 1.5)
     line, signal, histogram = batch.macd(close)
     expected = {
@@ -119,6 +119,8 @@ def test_the_set_has_the_columns_of_the_single_functions(recorded: Candles) -> N
         "realized_vol": batch.realized_vol(close, 20),
         "hurst": batch.hurst_vr(close, 100),
         "hurst_rs": batch.hurst_rs(close, 100),
+        "macd_histogram_before": np.concatenate(([np.nan], histogram[:-1])),
+        "volume_mean": batch.volume_mean(high, 20),
     }
     for name, column in expected.items():
         np.testing.assert_array_equal(getattr(columns, name), column, err_msg=name)

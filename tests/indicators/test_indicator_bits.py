@@ -82,11 +82,11 @@ def test_interpreted_and_compiled_kernels_give_the_same_bits_on_rough_series(see
 def test_streaming_has_the_bits_of_batch_from_the_same_start(params: IndicatorParams, seed: int) -> None:
     """I2: candle by candle and all at once agree to the last bit, holes, spikes and buffer turns included."""
     candles = rough(seed, bars=2_500)
-    columns = batch.indicator_set(candles.high, candles.low, candles.close, params)
+    columns = batch.indicator_set(candles.high, candles.low, candles.close, params, candles.high)
     stream = StreamingSet(params)
     streamed: dict[str, list[float]] = {name: [] for name in NAMES}
     for high, low, close in zip(candles.high, candles.low, candles.close, strict=True):
-        for name, value in stream.update(high, low, close).as_dict().items():
+        for name, value in stream.update(high, low, close, high).as_dict().items():
             streamed[name].append(np.nan if value is None else value)
     for name in NAMES:
         assert_same_bits(getattr(columns, name), np.array(streamed[name]), name)
@@ -129,8 +129,8 @@ def test_a_decision_row_has_the_same_bits_interpreted_and_compiled(
     """The daemon decides interpreted in its first second; the row is that of the compiled kernels."""
     prices = [column.tolist() for column in (recorded.high, recorded.low, recorded.close)]
     ends = range(515, 800, 19)
-    fast = [decision_row(*(column[:end] for column in prices), IndicatorParams()) for end in ends]
+    fast = [decision_row(*(column[:end] for column in prices), IndicatorParams(), prices[0][:end]) for end in ends]
     monkeypatch.setattr(compiled, "_compiled", None)
-    plain = [decision_row(*(column[:end] for column in prices), IndicatorParams()) for end in ends]
+    plain = [decision_row(*(column[:end] for column in prices), IndicatorParams(), prices[0][:end]) for end in ends]
     assert plain == fast
     assert None not in fast[0].as_dict().values()

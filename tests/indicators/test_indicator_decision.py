@@ -13,7 +13,7 @@ from perp_bot.indicators.row import IndicatorParams, IndicatorRow
 
 DEFAULTS = IndicatorParams()
 WINDOW = warmup.decision_window(DEFAULTS)
-REMEMBERING = ("rsi", "adx", "atr", "ema", "macd", "macd_signal", "macd_histogram")
+REMEMBERING = ("rsi", "adx", "atr", "ema", "macd", "macd_signal", "macd_histogram", "macd_histogram_before")
 
 
 def test_the_default_window_is_512_bars_and_covers_every_warmup() -> None:
@@ -31,12 +31,14 @@ def test_the_default_window_is_512_bars_and_covers_every_warmup() -> None:
         "macd": 398,
         "macd_signal": 398,
         "macd_histogram": 398,
+        "macd_histogram_before": 399,
         "realized_vol": 21,
         "hurst": 101,
         "hurst_rs": 101,
+        "volume_mean": 20,
     }
     assert set(bars) == set(IndicatorRow().as_dict())
-    assert (warmup.warmup(DEFAULTS), WINDOW) == (398, 512)
+    assert (warmup.warmup(DEFAULTS), WINDOW) == (399, 512)
     slow = IndicatorParams(adx_period=50, zscore_lookback=2_000)
     assert warmup.warmup(slow) == 2_000
     assert warmup.decision_window(slow) == 2_048
@@ -62,10 +64,10 @@ def test_the_row_is_the_batch_of_its_window_and_near_the_batch_of_all(recorded: 
     """Bit-equal to the columns of the same 512 bars; within 1e-9 of columns that begin much earlier."""
     high, low, close = recorded.high, recorded.low, recorded.close
     for end in (WINDOW, 600, 701, 800):
-        row = decision_row(high[:end], low[:end], close[:end], DEFAULTS)
+        row = decision_row(high[:end], low[:end], close[:end], DEFAULTS, high[:end])
         window = slice(end - WINDOW, end)
-        assert row == batch.indicator_set(high[window], low[window], close[window]).row(-1)
-        whole = batch.indicator_set(high[:end], low[:end], close[:end]).row(-1).as_dict()
+        assert row == batch.indicator_set(high[window], low[window], close[window], None, high[window]).row(-1)
+        whole = batch.indicator_set(high[:end], low[:end], close[:end], None, high[:end]).row(-1).as_dict()
         for name, value in row.as_dict().items():
             assert value == pytest.approx(whole[name], rel=1e-9), name
 
@@ -74,7 +76,9 @@ def test_too_little_history_gives_windows_first_and_memories_only_when_whole() -
     """20 closes have a z-score; RSI and the like wait for all 512 bars, however near."""
     candles = walk(600, 2)
     rows = {
-        bars: decision_row(candles.high[:bars], candles.low[:bars], candles.close[:bars], DEFAULTS)
+        bars: decision_row(
+                candles.high[:bars], candles.low[:bars], candles.close[:bars], DEFAULTS, candles.high[:bars]
+            )
         for bars in (0, 1, 19, 20, 21, 100, 101, 511, 512)
     }
     assert rows[0] == rows[1] == rows[19] == IndicatorRow()
@@ -109,7 +113,7 @@ def test_columns_of_unequal_length_are_refused() -> None:
 
 def test_values_are_plain_floats_fit_for_the_journal(recorded: Candles) -> None:
     """JSON and msgpack take Python floats; a numpy scalar would not be encoded."""
-    row = decision_row(recorded.high, recorded.low, recorded.close, DEFAULTS)
+    row = decision_row(recorded.high, recorded.low, recorded.close, DEFAULTS, recorded.high)
     assert {type(value) for value in row.as_dict().values()} == {float}
 
 
