@@ -40,6 +40,7 @@ types: setup-dev
 	$(BIN)/mypy
 
 unit: setup-dev
+	@$(BIN)/python -c "from perp_bot.backtest.compiled import warm; warm()"  # once, not in every worker
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not soak" --cov --cov-report=term
 
 soak: setup-dev

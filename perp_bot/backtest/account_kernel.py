@@ -132,6 +132,7 @@ from perp_bot.backtest.account_layout import (
     TOLERANCE,
     TRADES_A_DAY,
     TRAIL_AFTER,
+    TRAILING_STOP,
     UNSEEN,
     WEEKS_LIMIT,
 )
@@ -141,6 +142,7 @@ from perp_bot.backtest.account_rules import (
     liquidation_price,
     lots_down,
     maintenance_usd,
+    moved_stop,
     nearer_stop,
     next_tick,
     taker_px,
@@ -178,7 +180,6 @@ def simulate(  # type: ignore[no-untyped-def]
     has_regimes = len(regimes) > 0
     wants_equity = len(equity_out) > 0
     remembers = memory.shape[1] > 0 and symbols == 1 and setting[DELAY] == 0.0 and setting[IS_COMPOUNDING] == 0.0
-    remembers = remembers and setting[TRAIL_AFTER] == 0.0
     is_told = False  # the position's end comes from memory
     told_by = np.int64(-1)
     high_worth = -np.inf  # of the position at the closes so far: funding + signed size x price
@@ -285,7 +286,7 @@ def simulate(  # type: ignore[no-untyped-def]
                     e += 1
                 if e < candidates:
                     until = min(until, candidate_bar[e])
-            if leaving[s] < 0 and setting[TRAIL_AFTER] == 0.0:
+            if leaving[s] < 0:
                 d = side[s]
                 held = size[s] * d
                 due_ms = opened_ms[s] + timeout_ms
@@ -373,6 +374,12 @@ def simulate(  # type: ignore[no-untyped-def]
                     if seen:
                         leaving[s] = STRATEGY_EXIT_STOP if seen & (STOP_LONG | STOP_SHORT) else EXIT
                         break
+                    if setting[TRAIL_AFTER] > 0.0:
+                        moved = moved_stop(d, entry[s], last, stop_px, setting, int(instruments[s, I_SZ]))
+                        if moved > 0.0:
+                            stop_px = moved
+                            stop[s] = moved
+                            stop_kind[s] = TRAILING_STOP
                 worst_px[s] = worst
                 best_px[s] = best
 
@@ -754,7 +761,10 @@ def simulate(  # type: ignore[no-untyped-def]
                 elif bits & (EXIT_LONG if side[s] > 0 else EXIT_SHORT):
                     leaving[s] = EXIT
                 elif setting[TRAIL_AFTER] > 0.0:
-                    pass  # trailing comes with the strategy that has it
+                    moved = moved_stop(side[s], entry[s], close[s, b], stop[s], setting, int(instruments[s, I_SZ]))
+                    if moved > 0.0:
+                        stop[s] = moved
+                        stop_kind[s] = TRAILING_STOP
         if n_wanted == 0 and n_waiting == 0:
             b += 1
             continue
@@ -835,7 +845,8 @@ def simulate(  # type: ignore[no-untyped-def]
                 counts[LOSING_WEEKS] += 1
                 blocked += 1
             today = close_ms - close_ms % DAY_MS
-            if setting[TRADES_A_DAY] > 0.0 and entries_day == today and entries_today >= setting[TRADES_A_DAY]:
+            so_far = n_asked + (entries_today if entries_day == today else 0)
+            if setting[TRADES_A_DAY] > 0.0 and so_far >= setting[TRADES_A_DAY]:
                 counts[MAX_TRADES_PER_DAY] += 1
                 blocked += 1
             needed = notional / setting[LEVERAGE_SET]

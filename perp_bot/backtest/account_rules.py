@@ -15,8 +15,12 @@ from perp_bot.backtest.account_layout import (
     SLIP_MOST,
     TARGET,
     TIMEOUT,
+    TRAIL_AFTER,
+    TRAIL_DISTANCE,
+    TRAIL_STEP,
     WEEK_MS,
 )
+from perp_bot.strategies import trailing
 
 _U11, _U27, _U30, _U31 = np.uint64(11), np.uint64(27), np.uint64(30), np.uint64(31)
 _GOLDEN, _MIX_A, _MIX_B = np.uint64(luck.GOLDEN), np.uint64(luck.MIX_A), np.uint64(luck.MIX_B)
@@ -28,6 +32,7 @@ tick_up = register_jitable(arithmetic.tick_up)
 next_tick = register_jitable(arithmetic.next_tick)
 lots_down = register_jitable(arithmetic.lots_down)
 to_money = register_jitable(arithmetic.to_money)
+trailed_stop = register_jitable(trailing.trailed_stop)
 
 
 @register_jitable
@@ -78,6 +83,18 @@ def nearer_stop(side, entry_px, capital_px, own_px, sz_decimals):  # type: ignor
         return max(capital_px, own) if own < entry_px else capital_px
     own = tick_down(own_px, sz_decimals)
     return min(capital_px, own) if own > entry_px else capital_px
+
+
+@register_jitable
+def moved_stop(side, entry_px, close_px, stop_px, setting, sz_decimals):  # type: ignore[no-untyped-def]
+    """Return where a stop trails to at a close, on the tick; 0.0 when it is no nearer, or the close is beyond it."""
+    exact = trailed_stop(
+        float(side), entry_px, close_px, setting[TRAIL_AFTER], setting[TRAIL_DISTANCE], setting[TRAIL_STEP]
+    )
+    if exact <= 0.0:
+        return 0.0
+    moved = tick_up(exact, sz_decimals) if side > 0 else tick_down(exact, sz_decimals)
+    return moved if (moved - stop_px) * side > 0.0 and (close_px - moved) * side > 0.0 else 0.0
 
 
 @register_jitable

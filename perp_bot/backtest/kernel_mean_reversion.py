@@ -29,7 +29,7 @@ from perp_bot.config.model import Config
 from perp_bot.indicators import batch
 from perp_bot.indicators.row import IndicatorParams
 from perp_bot.strategies.mean_reversion import EXIT_COMPLETE, EXIT_ZSCORE_STOP
-from perp_bot.strategies.parameters import params_from
+from perp_bot.strategies.parameters import params_of
 from perp_bot.strategies.regimes import factors, scaled
 
 VALUES = ("zscore", "rsi", "adx")
@@ -52,7 +52,7 @@ class MeanReversionKernel:
 
     def params(self, config: Config) -> IndicatorParams:
         """Return the periods that the signals section names."""
-        return params_from(config.signals)
+        return params_of(config)
 
     def columns(self, grid: Grid, params: IndicatorParams) -> dict[str, Matrix]:
         """Return z, the bands, RSI and ADX; ADX is NaN before warm-up."""

@@ -17,9 +17,9 @@ from perp_bot.backtest.settings import InstrumentTable, instrument_table, regime
 from perp_bot.backtest.strategy_kernel import Candidates, Limits, StrategyKernel
 from perp_bot.config.model import Config
 from perp_bot.decision.exits import TIMEOUT
-from perp_bot.execution.account import CAPITAL_STOP
+from perp_bot.execution.account import CAPITAL_STOP, STRATEGY_STOP, TRAILING_STOP
 
-TARGET, LIQUIDATION, STRATEGY_STOP, TRAILING_STOP = "target", "liquidation", "strategy_stop", "trailing_stop"
+TARGET, LIQUIDATION = "target", "liquidation"
 _NO_MATRIX = np.empty((1, 0))
 _NO_FINE = Fine(1, 0, _NO_MATRIX, _NO_MATRIX, _NO_MATRIX, _NO_MATRIX, _NO_MATRIX, np.empty((1, 0), np.uint8))
 

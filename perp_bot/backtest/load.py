@@ -19,7 +19,7 @@ from perp_bot.data.columns import CandleArrays, read_candles, read_funding, read
 from perp_bot.data.db.reader import Reader
 from perp_bot.data.meta import stored_instruments
 from perp_bot.indicators.warmup import decision_window
-from perp_bot.strategies.parameters import params_from
+from perp_bot.strategies.parameters import params_of
 
 _HASH_SAMPLES = 4_096  # rows of a series that the data hash looks at, evenly spread; counts and ends are in it as well
 
@@ -54,7 +54,7 @@ def _warm_start(config: Config, from_ms: int | None) -> int:
     timeframe = config.data.primary_timeframe
     if from_ms is None or timeframe not in FIXED_MS:
         return 0
-    return max(0, from_ms - (decision_window(params_from(config.signals)) + 1) * length_ms(timeframe))
+    return max(0, from_ms - (decision_window(params_of(config)) + 1) * length_ms(timeframe))
 
 
 def _symbol(

@@ -23,7 +23,7 @@ from perp_bot.backtest.results import BacktestResult, Trades
 from perp_bot.backtest.settings import InstrumentTable, instrument_table
 from perp_bot.config.model import Config
 from perp_bot.core.rounding import MAX_DECIMALS, Rounding, plain, quantize_price, tick_exponent, to_decimal
-from perp_bot.core.timeframes import HOUR_MS, week_of
+from perp_bot.core.timeframes import HOUR_MS, day_of, week_of
 from perp_bot.core.types import (
     Action,
     Book,
@@ -44,13 +44,13 @@ from perp_bot.decision.exits import TIMEOUT, exit_intent, timeout_at_ms
 from perp_bot.decision.path import Boundary, BoundaryDecision, SymbolInput, decide_boundary
 from perp_bot.decision.view import CandleColumns, build_view
 from perp_bot.execution import fills
-from perp_bot.execution.account import CAPITAL_STOP, Account
+from perp_bot.execution.account import CAPITAL_STOP, STRATEGY_STOP, TRAILING_STOP, Account
 from perp_bot.execution.funding import funding_due, funding_payment, whole_hours
 from perp_bot.indicators.warmup import decision_window
 from perp_bot.risk.limits import RiskView, losing_weeks, weekly_nets
 from perp_bot.risk.sizing import instrument_stop_px
 from perp_bot.risk.state import RiskState
-from perp_bot.strategies.parameters import params_from
+from perp_bot.strategies.parameters import params_of
 from perp_bot.strategies.protocol import MarketView, Strategy
 
 SOURCE = "backtest"
@@ -69,6 +69,7 @@ class _Held:
     slippage_usd: float
     worst_px: float
     best_px: float
+    stop_reason: str
     missing_hours: int = 0
 
 
@@ -110,6 +111,7 @@ class _Run:
     missing_hours: int = 0
     resumes: int = 0
     capital_usd: float = 0.0
+    opened: dict[int, int] = field(default_factory=dict)  # positions opened, by UTC day
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -226,9 +228,19 @@ def _enter(run: _Run, row: int, bar: int, bar_ms: int, intent: OrderIntent) -> t
     assert change.position is not None
     assert change.position.stop_px is not None
     entry = float(px)
-    run.held[intent.symbol] = _Held(bar_ms, change.position.stop_px, is_maker, lost, entry, entry)
+    run.held[intent.symbol] = _Held(
+        bar_ms, change.position.stop_px, is_maker, lost, entry, entry, _stop_reason(run, row, change.position)
+    )
+    run.opened[day_of(at_ms)] = run.opened.get(day_of(at_ms), 0) + 1
     run.marks[intent.symbol] = entry
     return slot, is_maker
+
+
+def _stop_reason(run: _Run, row: int, position: Position) -> str:
+    """Return whose stop it is: the capital's, or a nearer one of the strategy."""
+    instrument = run.grid.market.symbols[row].instrument
+    capital = instrument_stop_px(run.sized(), instrument, position.side, position.entry_px, position.size, None)
+    return CAPITAL_STOP if position.stop_px == capital else STRATEGY_STOP
 
 
 def _hold(run: _Run, row: int, bar: int, bar_ms: int, position: Position, opened: tuple[int, bool] | None) -> None:
@@ -284,7 +296,7 @@ def _followed(
         return None
     names = {
         layout.TIMEOUT: TIMEOUT,
-        layout.CAPITAL_STOP: CAPITAL_STOP,
+        layout.CAPITAL_STOP: run.held[position.symbol].stop_reason,
         layout.TARGET: TARGET,
         layout.LIQUIDATION: LIQUIDATION,
     }
@@ -342,7 +354,7 @@ def _leave(run: _Run, row: int, position: Position, found: _Exit) -> None:
     run.risk = run.risk.on_trade_closed(trade, run.config.risk).state
 
 
-_STOP_ORDERS = frozenset({CAPITAL_STOP, LIQUIDATION, "strategy_stop", "trailing_stop"})
+_STOP_ORDERS = frozenset({CAPITAL_STOP, LIQUIDATION, STRATEGY_STOP, TRAILING_STOP})
 
 
 def _taker_px(run: _Run, row: int, due_px: float, sign: int, at_ms: int, role: int) -> Decimal:
@@ -423,6 +435,7 @@ def _decide(run: _Run, bar: int, close_ms: int, equity: float, held: float) -> N
         losing_weeks=losing_weeks(weekly_nets(row.trade for row in run.rows), close_ms),
         force=wait_ms > 0 and close_ms >= week_of(close_ms) + wait_ms,
         mode=SOURCE,
+        entries_today=run.opened.get(day_of(close_ms), 0),
     )
     boundary = Boundary(
         timeframe=grid.market.timeframe,
@@ -444,6 +457,9 @@ def _take(run: _Run, decision: BoundaryDecision) -> None:
         if record.action is Action.BLOCKED:
             for rule in {reason.rule for reason in record.blocked_by}:
                 run.blocked[rule] = run.blocked.get(rule, 0) + 1
+        if item.move_stop_px is not None:
+            run.account.set_stop(record.symbol, item.move_stop_px)
+            run.held[record.symbol].stop_reason = TRAILING_STOP
         if intent is None:
             continue
         if intent.role is OrderRole.ENTRY:
@@ -480,7 +496,7 @@ def _view(run: _Run, row: int, bar: int, position: Position | None, regime: Regi
     grid = run.grid
     if not _has_bar(grid, row, bar):
         return None
-    params = params_from(run.config.signals)
+    params = params_of(run.config)
     begin = max(0, bar + 1 - decision_window(params))
     span = slice(begin, bar + 1)
     columns = CandleColumns(

@@ -17,7 +17,7 @@ from perp_bot.indicators import compiled
 from perp_bot.indicators.warmup import decision_window
 from perp_bot.strategies import registry
 from perp_bot.strategies.conditions import ConditionReport, condition_report
-from perp_bot.strategies.parameters import params_from
+from perp_bot.strategies.parameters import params_of
 from perp_bot.strategies.protocol import Evaluation, Strategy
 
 _ALL = 1_000_000_000
@@ -83,7 +83,7 @@ def _again(
     record: DecisionRecord, rows: list[Candle], closes: list[int], config: Config, strategy: Strategy
 ) -> Difference | None:
     end = bisect.bisect_right(closes, record.close_ms)
-    window = decision_window(params_from(config.signals))
+    window = decision_window(params_of(config))
     try:
         again = redecide(record, rows[max(0, end - window) : end], config, strategy)
     except ValueError as error:

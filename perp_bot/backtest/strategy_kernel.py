@@ -130,4 +130,5 @@ def exact_row(grid: Grid, symbol: int, bar: int, params: IndicatorParams) -> Ind
     """Return the values that a decision at the bar is made on."""
     begin = max(0, bar + 1 - decision_window(params))
     span = slice(begin, bar + 1)
-    return decision_row(grid.high[symbol, span], grid.low[symbol, span], grid.close[symbol, span], params)
+    prices = (grid.high[symbol, span], grid.low[symbol, span], grid.close[symbol, span])
+    return decision_row(*prices, params, grid.volume[symbol, span])

@@ -151,7 +151,7 @@ class LoopRig:
             )
         self._notes = Notes(journal, lambda note: None, lambda kind, text, symbol: None)
         self._books = Bookkeeper(self.desk, journal, self._notes, lambda fills, payments, cash: None)
-        self._boundary = BoundaryDesk(self.desk, journal, self._books, lambda symbol, timeframe, count: [])
+        self._boundary = BoundaryDesk(self.desk, journal, self._books, self._notes, lambda symbol, timeframe, count: [])
         self._journal = journal
         self._random = random.Random(seed)
         self._levels = {"BTC": 80_000.0, "ETH": 2_500.0}

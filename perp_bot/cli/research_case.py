@@ -62,7 +62,7 @@ def research_case(
         if timeframe not in TIMEFRAMES:
             raise UsageError(f"--timeframe {timeframe}: there are {', '.join(TIMEFRAMES)}")
         config = replace(config, data=replace(config.data, primary_timeframe=timeframe))
-    name = registry.DEFAULT if strategy is None else strategy
+    name = config.trading.strategy if strategy is None else strategy
     registry.create(name, config)  # names the nearest one when there is none of that name
     from_ms, to_ms = time_of("--from", from_text), time_of("--to", to_text)
     if from_ms is not None and to_ms is not None and from_ms >= to_ms:

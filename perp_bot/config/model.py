@@ -33,6 +33,7 @@ class TradingConfig:
     leverage: int = setting(3, "Leverage, a whole number.", low=1, high=50)
     capital_usd: float = setting(670.0, "Capital the bot may use, USD.", above=0)
     margin_usage_limit: float = setting(0.5, "Share of the capital that may be margin.", above=0, high=1)
+    strategy: str = setting("mean_reversion", "The strategy that trades.", choices=("mean_reversion", "macd_cross"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,26 @@ class SignalsConfig:
     rsi_oversold: float = setting(30.0, "Long only below this RSI.", low=0, high=50)
     adx_period: int = setting(14, "Wilder period of the ADX.", low=2, high=200)
     adx_threshold: float = setting(25.0, "Enter only below this ADX (no strong trend).", above=0, high=100)
+
+
+@dataclass(frozen=True, slots=True)
+class MacdConfig:
+    """The strategy `macd_cross`."""
+
+    fast: int = setting(12, "Bars of the fast average.", low=2, high=200)
+    slow: int = setting(26, "Bars of the slow average.", low=3, high=500)
+    signal: int = setting(9, "Bars of the signal line.", low=2, high=200)
+    rsi_overbought: float = setting(70.0, "No long above this RSI.", above=50, high=100)
+    rsi_oversold: float = setting(30.0, "No short below this RSI.", low=0, high=50)
+    volume_bars: int = setting(20, "The candle's volume must reach its mean over this many bars.", low=1, high=500)
+    stop_atr: float = setting(2.0, "Distance of the stop in ATR(14).", above=0, high=20)
+    stop_min_pct: float = setting(0.001, "No entry with a nearer stop than this share of the price.", above=0, high=1)
+    stop_max_pct: float = setting(0.1, "No entry with a farther stop.", above=0, high=1)
+    reward_risk: float = setting(2.0, "Distance of the target in distances of the stop.", above=0, high=100)
+    trail_after_pct: float = setting(0.01, "The stop trails from this gain on; 0: never.", low=0, high=1)
+    trail_distance_pct: float = setting(0.02, "How far it trails behind.", above=0, high=1)
+    trail_step_pct: float = setting(0.005, "In steps of this gain.", above=0, high=1)
+    max_trades_per_day: int = setting(10, "Most entries of a UTC day.", low=1, high=1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +220,7 @@ class Config:
 
     trading: TradingConfig = field(default_factory=TradingConfig)
     signals: SignalsConfig = field(default_factory=SignalsConfig)
+    macd: MacdConfig = field(default_factory=MacdConfig)
     risk: RiskConfig = field(default_factory=RiskConfig)
     data: DataConfig = field(default_factory=DataConfig)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)

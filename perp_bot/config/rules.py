@@ -23,6 +23,7 @@ Fault = tuple[str, str]  # dotted key, what is wrong
 def faults(config: Config) -> Iterator[Fault]:
     """Yield every broken rule between settings."""
     yield from _thresholds(config)
+    yield from _macd(config)
     yield from _series(config)
     yield from _prediction(config)
     yield from _costs(config)
@@ -49,6 +50,14 @@ def venue_fault(venue: str) -> str | None:
     if parts.path or parts.query or parts.fragment or venue.endswith(("/", "?", "#")):
         return f"{shown(venue)} goes on after host and port; {expected}, without a trailing slash"
     return None
+
+
+def _macd(config: Config) -> Iterator[Fault]:
+    macd = config.macd
+    if not macd.fast < macd.slow:
+        yield "macd.fast", f"{macd.fast} must be below slow ({macd.slow})"
+    if not macd.stop_min_pct < macd.stop_max_pct:
+        yield "macd.stop_min_pct", f"{macd.stop_min_pct:g} must be below stop_max_pct ({macd.stop_max_pct:g})"
 
 
 def _thresholds(config: Config) -> Iterator[Fault]:

@@ -189,10 +189,11 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Do nothing, and say why."""
+    """Do nothing, and say why. `stop_px`: a nearer stop for the open position (a trailing one)."""
 
     symbol: str
     reason: str
+    stop_px: float | None = None
 
 
 StrategyDecision = Enter | Exit | Hold

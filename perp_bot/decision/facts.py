@@ -80,6 +80,7 @@ def recorded(facts: Facts, risk: RiskView, blocks: Blocks, strategy: str) -> Rec
         "entry_symbols": ",".join(risk.entry_symbols),
         "margin_used_usd": json_safe(risk.margin_used_usd),
         "losing_weeks": risk.losing_weeks,
+        "entries_today": risk.entries_today,
         "force": risk.force,
         "killed": mine.killed,
         "paused": _dump([[pause.scope, pause.name, pause.reason] for pause in mine.pauses]),
@@ -126,6 +127,7 @@ def restored(record: DecisionRecord) -> RestoredFacts:
         margin_used_usd=_number(a["margin_used_usd"]),
         losing_weeks=int(cast(int, a["losing_weeks"])),
         force=bool(a["force"]),
+        entries_today=int(cast(int, a.get("entries_today", 0))),  # rows of 0.1.0 have none
         mode=record.source,
     )
     blocks = Blocks(

@@ -13,7 +13,7 @@ from decimal import Decimal
 from perp_bot.config.model import Config
 from perp_bot.core import timeframes
 from perp_bot.core.errors import OrderRuleError
-from perp_bot.core.rounding import check_notional, limit_price
+from perp_bot.core.rounding import Rounding, check_notional, limit_price, quantize_price
 from perp_bot.core.types import (
     Action,
     Book,
@@ -22,6 +22,7 @@ from perp_bot.core.types import (
     Enter,
     Exit,
     GateReason,
+    Hold,
     Instrument,
     Order,
     OrderIntent,
@@ -88,6 +89,7 @@ class Decided:
 
     record: DecisionRecord
     intent: OrderIntent | None
+    move_stop_px: float | None = None  # the held position's stop moves here, on the venue's grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class SymbolDecision:
     intent: OrderIntent | None = None
     cancel_cloid: str | None = None
     pending: delay.PendingEntry | None = None
+    move_stop_px: float | None = None
 
 
 def decision_id_of(strategy: str, symbol: str, timeframe: str, close_ms: int) -> str:
@@ -139,7 +142,7 @@ def decide_boundary(config: Config, strategy: Strategy, boundary: Boundary) -> B
         if outcome.intent is not None and outcome.intent.role is OrderRole.ENTRY:
             risk = _counting(config, risk, outcome)
     return BoundaryDecision(
-        tuple(Decided(outcome.record, outcome.intent) for outcome in outcomes),
+        tuple(Decided(outcome.record, outcome.intent, outcome.move_stop_px) for outcome in outcomes),
         tuple(outcome.cancel_cloid for outcome in outcomes if outcome.cancel_cloid is not None),
         tuple(outcome.pending for outcome in outcomes if outcome.pending is not None),
     )
@@ -222,13 +225,35 @@ def _held(case: _Case, position: Position) -> SymbolDecision:
         gone = live is not None and case.config.execution.cancel_if_signal_gone and not _still_wanted(case, live)
         note = "; rest of the entry order cancelled: its conditions no longer hold" if gone else ""
         reason = f"already {position.side}" if isinstance(decision, Enter) else decision.reason
-        return case.hold(reason + note, cancel=cancel if gone else None)
+        held = case.hold(reason + note, cancel=cancel if gone else None)
+        moved = _moved_stop(case, position, decision) if isinstance(decision, Hold) else None
+        if moved is None or case.facts.live_exit:
+            return held
+        return replace(held, record=replace(held.record, stop_px=moved), move_stop_px=moved)
     if case.facts.live_exit:
         return case.hold(f"{decision.reason}; a closing order is under way", cancel=cancel)
     intent = exit_intent(position, decision.reason, case.created_ms, case.base.decision_id)
     notional = json_safe(float(position.size) * case.view.candle.close)
     record = replace(case.base, action=Action.EXIT, reason=decision.reason, notional_usd=notional)
     return SymbolDecision(record, intent, cancel)
+
+
+def _moved_stop(case: _Case, position: Position, decision: Hold) -> float | None:
+    """Return the stop that a strategy moves to, on the grid; None when it is no nearer, or the close is beyond it.
+
+    A provisional close moves nothing: the final row may never have been there.
+    """
+    instrument, close = case.facts.instrument, json_safe(case.view.candle.close)
+    if decision.stop_px is None or instrument is None or close is None or case.view.provisional:
+        return None
+    rounding = Rounding.UP if position.side is Side.LONG else Rounding.DOWN
+    try:
+        moved = float(quantize_price(decision.stop_px, instrument.sz_decimals, rounding))
+    except OrderRuleError:
+        return None
+    sign = position.side.sign
+    is_nearer = position.stop_px is None or (moved - position.stop_px) * sign > 0
+    return moved if is_nearer and (close - moved) * sign > 0 else None
 
 
 def _flat(case: _Case) -> SymbolDecision:
@@ -284,7 +309,13 @@ def _enter(case: _Case, enter: Enter) -> SymbolDecision:
     """Gate, size and price an entry: an intent, or a BLOCKED row with every reason."""
     notional = entry_notional_usd(case.config, case.base.regime)
     request = EntryRequest(
-        enter.symbol, case.strategy.name, case.base.regime, case.view.provisional, case.facts.instrument, notional
+        enter.symbol,
+        case.strategy.name,
+        case.base.regime,
+        case.view.provisional,
+        case.facts.instrument,
+        notional,
+        case.strategy.max_trades_per_day,
     )
     reasons = list(gate(case.config, case.risk, case.blocks, request))
     priced, pricing_reasons = _priced(case, enter, notional)
@@ -400,5 +431,6 @@ def _counting(config: Config, risk: RiskView, outcome: SymbolDecision) -> RiskVi
     return replace(
         risk,
         entry_symbols=(*risk.entry_symbols, outcome.record.symbol),
+        entries_today=risk.entries_today + 1,
         margin_used_usd=None if used is None else used + notional / config.trading.leverage,
     )

@@ -10,7 +10,7 @@ from perp_bot.core.types import Candle, DecisionRecord
 from perp_bot.decision.facts import restored
 from perp_bot.decision.path import decide_symbol
 from perp_bot.decision.view import build_view, columns_of
-from perp_bot.strategies.parameters import params_from
+from perp_bot.strategies.parameters import params_of
 from perp_bot.strategies.protocol import Strategy
 
 
@@ -30,7 +30,7 @@ def redecide(record: DecisionRecord, candles: Sequence[Candle], config: Config, 
         view = build_view(
             view_candles[-1],
             columns_of(view_candles),
-            params_from(config.signals),
+            params_of(config),
             regime=record.regime,
             position=facts.position,
             provisional=record.provisional,

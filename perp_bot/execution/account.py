@@ -17,7 +17,9 @@ from perp_bot.execution.positions import ZERO, FillEffect, StopRule, after_fill
 
 ZSCORE_STOP = "zscore_stop"
 CAPITAL_STOP = "capital_stop"
-STOP_REASONS = frozenset({CAPITAL_STOP, ZSCORE_STOP})
+STRATEGY_STOP = "strategy_stop"  # the strategy's own, nearer than the capital stop
+TRAILING_STOP = "trailing_stop"
+STOP_REASONS = frozenset({CAPITAL_STOP, ZSCORE_STOP, STRATEGY_STOP, TRAILING_STOP})
 
 
 @dataclass(frozen=True, slots=True)

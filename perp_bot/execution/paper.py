@@ -42,7 +42,7 @@ from perp_bot.core.types import (
     PublicTrade,
 )
 from perp_bot.execution import fills, orders
-from perp_bot.execution.account import CAPITAL_STOP
+from perp_bot.execution.account import CAPITAL_STOP, STRATEGY_STOP, TRAILING_STOP
 from perp_bot.execution.executor import OrderEvent, OrderFilled, OrderUpdate
 from perp_bot.execution.positions import StopRule, after_fill, realized_by
 
@@ -118,6 +118,20 @@ class PaperExecutor:
             self._events.append(OrderUpdate(order))  # protective: it goes with its position, never before
             return
         self._keep(orders.cancelled(order, now_ms, note))
+
+    def move_stop(self, symbol: str, stop_px: float, now_ms: int) -> None:
+        """Move a position's stop (a trailing one): one order whose trigger changes, so that it is never without.
+
+        Marks up to `now_ms` do not trigger it; nothing happens without a position, or when its stop is firing.
+        """
+        self._settle()
+        position = self._positions.get(symbol)
+        stop = next((order for order in self._of(symbol) if order.intent.role is OrderRole.STOP), None)
+        if position is None or stop is None or stop.intent.cloid in self._taking:
+            return
+        self._positions[symbol] = replace(position, stop_px=stop_px)
+        moved = replace(stop.intent, trigger_px=to_decimal(stop_px), stop_px=stop_px, reason=TRAILING_STOP)
+        self._keep(replace(stop, intent=moved, updated_ms=now_ms))
 
     def drain(self) -> list[OrderEvent]:
         """Work off what has arrived, then return and clear the events since the last call, in order."""
@@ -410,9 +424,14 @@ class PaperExecutor:
             expires_ms=None,
             strategy=position.strategy,
             source=position.source,
-            reason=CAPITAL_STOP,
+            reason=self._stop_reason(position),
             stop_px=position.stop_px,
         )
+
+    def _stop_reason(self, position: Position) -> str:
+        """Return whose stop it is: the capital's, or a nearer one of the strategy."""
+        capital = self._stop_rule(position.symbol, position.side, position.entry_px, position.size, None)
+        return CAPITAL_STOP if capital is None or position.stop_px == capital else STRATEGY_STOP
 
     def _cancel_entries(self, symbol: str, at_ms: int) -> None:
         for order in self._of(symbol):

@@ -43,6 +43,7 @@ class RiskView:
     losing_weeks: int = 0  # see `losing_weeks`
     force: bool = False  # --force: overrides the losing-weeks halt and nothing else
     mode: str = "paper"
+    entries_today: int = 0  # of the deciding strategy in this UTC day: opened, working, or intended just now
 
 
 def limits(config: Config, view: RiskView) -> tuple[LimitUse, ...]:

@@ -57,6 +57,7 @@ class EntryRequest:
     provisional: bool
     instrument: Instrument | None  # None: the venue's meta has no such coin
     notional_usd: float
+    max_trades_per_day: int | None = None  # the strategy's own limit
 
 
 def gate(config: Config, view: RiskView, blocks: Blocks, request: EntryRequest) -> tuple[GateReason, ...]:
@@ -67,6 +68,7 @@ def gate(config: Config, view: RiskView, blocks: Blocks, request: EntryRequest) 
         *_equity_reasons(view),
         *(_limit_reason(use) for use in limits(config, view) if use.breached),
         *_margin_reasons(config, view, request),
+        *_trades_a_day_reasons(view, request),
     )
 
 
@@ -102,6 +104,15 @@ def _equity_reasons(view: RiskView) -> list[GateReason]:
     if equity <= 0:
         return [GateReason("equity_unknown", f"equity is {usd(equity)}: nothing to trade with")]
     return []
+
+
+def _trades_a_day_reasons(view: RiskView, request: EntryRequest) -> list[GateReason]:
+    most = request.max_trades_per_day
+    if most is None or view.entries_today < most:
+        return []
+    return [
+        GateReason("max_trades_per_day", f"{view.entries_today} of {most} entries of {request.strategy} this UTC day")
+    ]
 
 
 def _limit_reason(use: LimitUse) -> GateReason:

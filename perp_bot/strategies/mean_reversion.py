@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from perp_bot.config.model import Config, SignalsConfig
 from perp_bot.core.types import Enter, Exit, Hold, Regime, Side
 from perp_bot.indicators.warmup import decision_window
-from perp_bot.strategies.parameters import params_from
+from perp_bot.strategies.parameters import params_of
 from perp_bot.strategies.protocol import Evaluation, MarketView, Needs
 from perp_bot.strategies.regimes import RegimeFactors, factors, scaled
 
@@ -84,7 +84,7 @@ class MeanReversion:
         Its warm-up is the decision window: the indicators with a memory are computed from exactly that many bars
         (more than the warm-up by the 1e-9 rule), so that no value depends on where the history starts.
         """
-        return cls(config.signals, config.data.primary_timeframe, decision_window(params_from(config.signals)))
+        return cls(config.signals, config.data.primary_timeframe, decision_window(params_of(config)))
 
     @property
     def name(self) -> str:
@@ -95,6 +95,11 @@ class MeanReversion:
     def needs(self) -> Needs:
         """Closed candles of the primary timeframe, nothing else."""
         return Needs(timeframes=(self.timeframe,), warmup_bars=self.warmup_bars)
+
+    @property
+    def max_trades_per_day(self) -> int | None:
+        """No limit."""
+        return None
 
     def on_candle(self, view: MarketView) -> Evaluation:
         """Evaluate the newest closed candle: exits while a position is open, entries while flat."""

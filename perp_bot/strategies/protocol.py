@@ -59,5 +59,9 @@ class Strategy(Protocol):
     def needs(self) -> Needs:
         """Declared inputs."""
 
+    @property
+    def max_trades_per_day(self) -> int | None:
+        """Most entries of a UTC day; None: no limit of its own."""
+
     def on_candle(self, view: MarketView) -> Evaluation:
         """Evaluate the newest closed candle."""

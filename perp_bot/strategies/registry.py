@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 from perp_bot.config.model import Config
 from perp_bot.core.errors import UsageError
-from perp_bot.strategies import mean_reversion
+from perp_bot.strategies import macd_cross, mean_reversion
 from perp_bot.strategies.protocol import Strategy
 
 DEFAULT = mean_reversion.NAME
 
 _FACTORIES: dict[str, Callable[[Config], Strategy]] = {
     mean_reversion.NAME: mean_reversion.MeanReversion.from_config,
+    macd_cross.NAME: macd_cross.MacdCross.from_config,
 }
 
 

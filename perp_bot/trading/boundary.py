@@ -9,19 +9,21 @@ from dataclasses import replace
 from perp_bot.core.clock import monotonic_s, wall_ms
 from perp_bot.core.events import BoundaryClosed, CloseStatus, SeriesClose
 from perp_bot.core.types import Action, Candle, GateReason, OrderIntent, OrderRole
-from perp_bot.data.db.rows import DecisionRow, EquityRow, OrderRow, Row, StateRow
+from perp_bot.data.db.rows import DecisionRow, EquityRow, OrderRow, PositionRow, Row, StateRow
 from perp_bot.decision import delay
 from perp_bot.decision.path import Boundary, BoundaryDecision, Decided, SymbolInput, decide_boundary, decision_id_of
-from perp_bot.decision.view import build_view, columns_of, params_from
+from perp_bot.decision.view import build_view, columns_of
 from perp_bot.execution import orders
 from perp_bot.indicators.warmup import decision_window
 from perp_bot.ops.crash_points import crash_point
 from perp_bot.risk import kill_switch
+from perp_bot.strategies.parameters import params_of
 from perp_bot.strategies.protocol import MarketView
 from perp_bot.trading.bookkeeping import Bookkeeper
 from perp_bot.trading.desk import SOURCE, Desk
 from perp_bot.trading.history import SeriesHistory
 from perp_bot.trading.journal import Journal
+from perp_bot.trading.notes import Notes
 
 LOG = logging.getLogger(__name__)
 
@@ -33,13 +35,14 @@ StoredCandles = Callable[[str, str, int], list[Candle]]  # (symbol, timeframe, n
 class BoundaryDesk:
     """Decides boundaries of the primary timeframe."""
 
-    def __init__(self, desk: Desk, journal: Journal, books: Bookkeeper, stored: StoredCandles) -> None:
+    def __init__(self, desk: Desk, journal: Journal, books: Bookkeeper, notes: Notes, stored: StoredCandles) -> None:
         self._desk = desk
         self._journal = journal
         self._books = books
+        self._notes = notes
         self._stored = stored
         self._unconfirmed: dict[str, tuple[Candle, ...]] = {}  # by symbol: the stream's rows after the last final one
-        self._params = params_from(desk.config.signals)
+        self._params = params_of(desk.config)
         self.window = decision_window(self._params)
 
     def close(self, event: BoundaryClosed, now_ms: int) -> bool:
@@ -180,7 +183,9 @@ class BoundaryDesk:
         desk = self._desk
         for cloid in decision.cancel_cloids:
             desk.executor.cancel(cloid, now_ms, "conditions no longer hold")
+        told = [row for item in decision.decided for row in self._move_stop(item, now_ms)]
         rows, _ = self._books.collect(now_ms)
+        rows += told
         asked = {item.symbol for item in boundary.symbols}
         pending = (*(entry for entry in desk.pending if entry.symbol not in asked), *decision.pending)
         if pending != desk.pending:
@@ -192,6 +197,16 @@ class BoundaryDesk:
         for intent in self._written(boundary, decision, rows, started_s):
             self._send(intent, now_ms)
             self._books.settle(now_ms)
+
+    def _move_stop(self, item: Decided, now_ms: int) -> list[Row]:
+        """Move a held position's stop, at the executor and in the books; return the rows that say so."""
+        desk, symbol, stop_px = self._desk, item.record.symbol, item.move_stop_px
+        if stop_px is None or desk.account.position(symbol) is None:
+            return []
+        desk.executor.move_stop(symbol, stop_px, now_ms)
+        position = desk.account.set_stop(symbol, stop_px)
+        text = f"{symbol}: the stop trails to {stop_px:.8g}"
+        return [PositionRow(SOURCE, symbol, position), self._notes.tell("STOP_MOVED", text, now_ms, symbol)]
 
     def _written(
         self, boundary: Boundary, decision: BoundaryDecision, rows: list[Row], started_s: float

@@ -154,7 +154,7 @@ class Daemon:
         writer.start()
         stack.callback(self._stop_writer, writer)
         journal = Journal(writer)
-        strategy = registry.create(registry.DEFAULT, config)
+        strategy = registry.create(config.trading.strategy, config)
         deciding = tuple((symbol, config.data.primary_timeframe) for symbol in config.trading.symbols)
         market = MarketData(config, self._clock, writer, lambda: Reader(paths.db), self._queue, deciding=deciding)
         stack.callback(market.stop)
@@ -181,7 +181,7 @@ class Daemon:
         controls.cancel_forbidden(self._clock.now_ms())
         Downtime(desk, market.client, books, notes).make_up(self._clock.now_ms(), self._replay_from_ms(venue))
         self._load_history(desk, market, strategy)
-        boundary = BoundaryDesk(desk, journal, books, self._stored_candles(stack))
+        boundary = BoundaryDesk(desk, journal, books, notes, self._stored_candles(stack))
         signals = SignalRecorder(journal, lambda: None if self._signals is None else self._signals.latest())
         loop = self._loop = TradingLoop(
             desk, self._queue, self._clock, journal, notes, books, boundary, controls, market,

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from perp_bot.config.model import Config
+from perp_bot.core.timeframes import day_of
 from perp_bot.core.types import (
     DecisionRecord,
     GateReason,
@@ -151,7 +152,18 @@ class Desk:
             losing_weeks=limits.losing_weeks(self.week_nets, now_ms),
             force=self.force,
             mode=SOURCE,
+            entries_today=self.entries_today(now_ms) + len(working),
         )
+
+    def entries_today(self, now_ms: int) -> int:
+        """Return how many positions the strategy has opened in the UTC day of `now_ms`."""
+        day_ms, name = day_of(now_ms), self.strategy.name
+        count = sum(p.strategy == name and p.opened_ms >= day_ms for p in self.account.positions)
+        for trade in reversed(self.account.trades):
+            if trade.closed_ms < day_ms:
+                break
+            count += trade.strategy == name and trade.opened_ms >= day_ms
+        return count
 
     def degraded(self) -> tuple[GateReason, ...]:
         """Return every degraded state that stops entries, each with its sentence."""

@@ -114,6 +114,10 @@ class ScriptedStrategy:
     name: str = "scripted"
 
     @property
+    def max_trades_per_day(self) -> int | None:
+        return None
+
+    @property
     def needs(self) -> Needs:
         return Needs(("15m",), 1)
 

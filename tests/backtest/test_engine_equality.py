@@ -88,6 +88,38 @@ def test_kernel_and_plain_mean_reversion_agree_trade_by_trade(seed: int) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", range(14))
+def test_kernel_and_plain_macd_cross_agree_trade_by_trade(seed: int) -> None:
+    """The same with targets, the strategy's own stops, trailing stops and a limit of entries a day."""
+    config, market = case(seed)
+    rng = np.random.default_rng(seed + 999)
+    macd = replace(
+        config.macd,
+        stop_atr=float(rng.choice([1.0, 2.0, 4.0])),
+        trail_after_pct=float(rng.choice([0.0, 0.003, 0.01])),
+        trail_distance_pct=float(rng.choice([0.004, 0.02])),
+        max_trades_per_day=int(rng.choice([2, 10])),
+    )
+    config = replace(config, macd=macd)
+    kernel = run(config, market, "macd_cross")
+    assert_same(kernel, run(config, market, "macd_cross", RunOptions(plain=True)))
+
+
+@pytest.mark.slow
+def test_macd_cross_ends_in_every_way() -> None:
+    """A free account over one long market: stops of every kind, targets, timeouts, and days with enough entries."""
+    config = config_with(
+        **NO_LIMITS, macd__trail_after_pct=0.003, macd__trail_distance_pct=0.004, macd__max_trades_per_day=2,
+        risk__position_timeout_hours=1.0, macd__stop_atr=1.0,
+    )  # fmt: skip
+    market = wandering(3, 4_000)
+    kernel = run(config, market, "macd_cross")
+    assert {"strategy_stop", "trailing_stop", "target", "timeout"} <= {row.exit_reason for row in kernel.trades.rows()}
+    assert kernel.blocked["max_trades_per_day"] > 10
+    assert_same(kernel, run(config, market, "macd_cross", RunOptions(plain=True)))
+
+
+@pytest.mark.slow
 def test_the_random_cases_are_not_empty() -> None:
     """Together they hold every way out, makers, pauses lifted, and entries that each of the limits forbade."""
     reasons, rules, makers, resumes, trades = set(), set(), 0, 0, 0

@@ -76,9 +76,7 @@ def test_too_little_history_gives_windows_first_and_memories_only_when_whole() -
     """20 closes have a z-score; RSI and the like wait for all 512 bars, however near."""
     candles = walk(600, 2)
     rows = {
-        bars: decision_row(
-                candles.high[:bars], candles.low[:bars], candles.close[:bars], DEFAULTS, candles.high[:bars]
-            )
+        bars: decision_row(candles.high[:bars], candles.low[:bars], candles.close[:bars], DEFAULTS, candles.high[:bars])
         for bars in (0, 1, 19, 20, 21, 100, 101, 511, 512)
     }
     assert rows[0] == rows[1] == rows[19] == IndicatorRow()

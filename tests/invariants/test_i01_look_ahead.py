@@ -97,6 +97,10 @@ class Cheater:
         return "cheater"
 
     @property
+    def max_trades_per_day(self) -> int | None:
+        return None
+
+    @property
     def needs(self) -> Needs:
         return Needs(("15m",), FIRST)
 

@@ -65,12 +65,16 @@ HEALTHY = FeedHealth(
 class Script:
     """A strategy that does what it is told at each (symbol, close)."""
 
-    decisions: dict[tuple[str, int], Enter | Exit] = field(default_factory=dict)
+    decisions: dict[tuple[str, int], Enter | Exit | Hold] = field(default_factory=dict)
     views: list[MarketView] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         return NAME
+
+    @property
+    def max_trades_per_day(self) -> int | None:
+        return None
 
     @property
     def needs(self) -> Needs:
@@ -211,7 +215,9 @@ class DeskRig:
         self.cash: dict[tuple[int, int], Decimal] = {}
         self.books = Bookkeeper(self.desk, self.journal, self.notes, self._note_cash)
         self.stored: list[Candle] = []
-        self.boundary = BoundaryDesk(self.desk, self.journal, self.books, lambda symbol, tf, n: list(self.stored))
+        self.boundary = BoundaryDesk(
+            self.desk, self.journal, self.books, self.notes, lambda symbol, tf, n: list(self.stored)
+        )
         self.tokens = TokenStore("bootbootboot")
         self.controls = Controls(self.desk, self.journal, self.notes, self.books, self.tokens, "practice")
         hooks = Hooks(self._publish, self.clocks.append, lambda: True, lambda: [audit() for audit in self.audits][:0])
@@ -346,7 +352,7 @@ class DeskRig:
             series.append(SeriesClose(symbol, how, () if how is CloseStatus.MISSING else (candle,), "no row"))
         return BoundaryClosed("15m", close_ms, tuple(series))
 
-    def decide(self, close_ms: int, *told: Enter | Exit, marks: Mapping[str, float] | None = None) -> None:
+    def decide(self, close_ms: int, *told: Enter | Exit | Hold, marks: Mapping[str, float] | None = None) -> None:
         """Step to a close and decide it as told."""
         self.step(close_ms, marks)
         for item in told:
