@@ -206,7 +206,7 @@ class BoundaryDesk:
         desk.executor.move_stop(symbol, stop_px, now_ms)
         position = desk.account.set_stop(symbol, stop_px)
         text = f"{symbol}: the stop trails to {stop_px:.8g}"
-        return [PositionRow(SOURCE, symbol, position), self._notes.tell("STOP_MOVED", text, now_ms, symbol)]
+        return [PositionRow(SOURCE, symbol, position), self._notes.tell("TRAIL", text, now_ms, symbol)]
 
     def _written(
         self, boundary: Boundary, decision: BoundaryDecision, rows: list[Row], started_s: float

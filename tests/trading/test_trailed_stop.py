@@ -43,9 +43,9 @@ def test_a_nearer_stop_moves_at_the_executor_and_in_the_books(rig: DeskRig) -> N
     trail(rig, 100_940.03)
     assert stop_of(rig) == (100_941.0, 100_941.0, "trailing_stop")  # on the grid, rounded towards the price
     assert {order.intent.cloid for order in rig.desk.live_orders} == before
-    assert rig.told("STOP_MOVED") == ["BTC: the stop trails to 100941"]
+    assert rig.told("TRAIL") == ["BTC: the stop trails to 100941"]
     record = rig.desk.last_decisions["BTC"]
-    assert (record.stop_px, record.reason) == (100_950.0, "trailing")
+    assert (record.stop_px, record.reason) == (100_941.0, "trailing")
 
 
 @pytest.mark.parametrize("to", [90_000.0, 103_500.0], ids=["farther", "beyond the close"])
@@ -54,7 +54,7 @@ def test_a_stop_never_moves_back_nor_through_the_market(rig: DeskRig, to: float)
     was = stop_of(rig)
     trail(rig, to)
     assert stop_of(rig) == was
-    assert rig.told("STOP_MOVED") == []
+    assert rig.told("TRAIL") == []
 
 
 def test_it_fires_on_the_first_mark_below(rig: DeskRig) -> None:
