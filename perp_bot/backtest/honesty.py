@@ -112,6 +112,11 @@ def sharpe_odds(metrics: Metrics, timeframe: str, own_trials: int, earlier: Tria
     )
 
 
+def odds_after(metrics: Metrics, timeframe: str, tried: Trials) -> SharpeOdds:
+    """Return how sure the Sharpe ratio is when its own trial is already among `tried` (its run is stored)."""
+    return sharpe_odds(metrics, timeframe, 1, Trials(max(0, tried.count - 1), tried.sharpes))
+
+
 def _variance(values: Sequence[float]) -> float:
     mean = sum(values) / len(values)
     return sum((value - mean) ** 2 for value in values) / (len(values) - 1)

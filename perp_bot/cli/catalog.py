@@ -33,6 +33,13 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("Data", "backfill", "Fetch the history that the store is missing.", "backfill:backfill"),
     Entry("Data", "data", "Show, check and import stored market data.", "data:data"),
     Entry("Research", "backtest", "Simulate a strategy on the stored candles.", "backtest:backtest"),
+    Entry(
+        "Research",
+        "walkforward",
+        "Choose parameters on the past, judge them on what follows.",
+        "walkforward:walkforward",
+    ),
+    Entry("Research", "sensitivity", "Vary parameters and see what stays.", "sensitivity:sensitivity"),
     Entry("Research", "compare", "Decide a recorded session again and compare.", "compare:compare"),
     Entry("Research", "review", "Say what was traded, and whether it was luck.", "review:review"),
     Entry("Research", "runs", "List, show and compare stored results.", "runs:runs"),

@@ -31,8 +31,8 @@ class ResearchCase:
 
         if not self.config.data.db_path.exists():
             raise StoreError(
-                f"no database at {self.config.data.db_path}: `perpbot data import --bundled` fills one from the data "
-                "that ships with perpbot, `perpbot backfill` from a venue"
+                f"no database at {self.config.data.db_path}: `perpbot data import --bundled hyperliquid` fills one "
+                "from the data that ships with perpbot, `perpbot backfill` from a venue"
             )
         return load_market(self.config, from_ms=self.from_ms, to_ms=self.to_ms)
 

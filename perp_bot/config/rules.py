@@ -22,12 +22,17 @@ Fault = tuple[str, str]  # dotted key, what is wrong
 
 def faults(config: Config) -> Iterator[Fault]:
     """Yield every broken rule between settings."""
+    yield from value_faults(config)
+    yield from _files(config)
+
+
+def value_faults(config: Config) -> Iterator[Fault]:
+    """Yield the broken rules that the values alone tell, looking at no file: parameter sets are checked by these."""
     yield from _thresholds(config)
     yield from _macd(config)
     yield from _series(config)
     yield from _prediction(config)
     yield from _costs(config)
-    yield from _files(config)
 
 
 def venue_fault(venue: str) -> str | None:

@@ -11,6 +11,7 @@ PerpBotError
 |  |- RateLimited             3   429, or our own budget would be exceeded (may be retried)
 |  |- VenueRefused            1   the venue understood and said no
 |  `- BadAnswer               3   the answer is not what the protocol promises (may be retried)
+|- ClusterAway                3   the Dask cluster of a sweep does not answer
 |- StoreError                 1   the database failed
 |  |- StoreBusy               1   another process holds it (may be retried)
 |  |- StoreFull               1   disk full or read-only: entries stop
@@ -96,6 +97,12 @@ class BadAnswer(VenueError):
     """The answer is not what the protocol promises (HTML, null, NaN, a missing key)."""
 
     retryable = True
+
+
+class ClusterAway(PerpBotError):
+    """The Dask cluster of a sweep does not answer."""
+
+    exit_code = EXIT_AWAY
 
 
 class StoreError(PerpBotError):

@@ -1,0 +1,167 @@
+"""`perpbot sensitivity`: plan the parameter sets, run them here or on a cluster, keep and show what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perp_bot.cli.backtesting import progress
+from perp_bot.cli.output import put_json, say
+from perp_bot.cli.research_case import ResearchCase
+from perp_bot.core.errors import EXIT_INTERRUPTED, EXIT_OK
+
+if TYPE_CHECKING:
+    from perp_bot.backtest.honesty import SharpeOdds
+    from perp_bot.backtest.parameters import Axis
+    from perp_bot.backtest.sensitivity import Plan, Sensitivity
+    from perp_bot.config.model import Config
+
+
+def sensitivity(
+    case: ResearchCase,
+    params: tuple[str, ...],
+    grid_file: Path | None,
+    *,
+    cross: bool,
+    cluster: str | None,
+    report: Path | None,
+    as_json: bool,
+) -> int:
+    """Run it; the exit code is 130 when it was interrupted and a part is shown."""
+    from perp_bot.backtest import runs
+    from perp_bot.backtest import sensitivity as room
+    from perp_bot.backtest.sweep_blocks import SweepCase, sweep_here
+
+    config = case.config
+    plan = _plan(config, case.strategy, params, grid_file, cross=cross)
+    market = case.market()
+    whole = SweepCase(config, market, case.strategy, case.from_ms, case.to_ms)
+    address = cluster if cluster is not None else config.backtest.cluster
+    with progress("sensitivity") as advance:
+        if address:
+            from perp_bot.backtest.cluster import sweep_on_cluster
+
+            swept = sweep_on_cluster(address, whole, plan.points, advance)
+        else:
+            swept = sweep_here(whole, plan.points, advance)
+    found = room.read(config, plan, swept)
+    extra = room.as_json(config, found)
+    run_id = runs.save(
+        config, None, None, "sensitivity", extra, strategy=case.strategy, data_hash=market.data_hash,
+        trials=len(swept.places), trial_sharpes=swept.table.sharpe.tolist(),
+    )  # fmt: skip
+    odds = _odds_of_best(case, market, found)
+    if report is not None:
+        _write_report(case, market, found, run_id, report)
+    if as_json:
+        put_json({"run": run_id, **extra, "best": _best(found, odds), "notes": list(market.notes)})
+    else:
+        _show(found, run_id, odds, market.notes)
+    return EXIT_INTERRUPTED if swept.is_partial else EXIT_OK
+
+
+def _plan(config: Config, strategy: str, params: tuple[str, ...], grid_file: Path | None, *, cross: bool) -> Plan:
+    from perp_bot.backtest import sensitivity as room
+    from perp_bot.backtest.parameters import read_grid
+
+    if grid_file is not None:
+        return room.cross(config, read_grid(grid_file))
+    axes = _axes(config, strategy, params)
+    return room.cross(config, axes) if cross else room.one_at_a_time(config, axes)
+
+
+def _axes(config: Config, strategy: str, params: tuple[str, ...]) -> tuple[Axis, ...]:
+    from perp_bot.backtest.default_grids import one_at_a_time
+    from perp_bot.backtest.parameters import axis_from_text, name_of
+    from perp_bot.core.errors import UsageError
+
+    if not params:
+        return one_at_a_time(strategy)
+    found = [axis_from_text(text) for text in params]
+    defaults = {axis.key: axis for axis in one_at_a_time(strategy)} if any(isinstance(a, str) for a in found) else {}
+    axes = []
+    for item in found:
+        if isinstance(item, str):
+            if item not in defaults:
+                raise UsageError(f"--param {name_of(item)}: has no default values; write {name_of(item)}=FROM..TO:STEP")
+            axes.append(defaults[item])
+        else:
+            axes.append(item)
+    twice = next((a.name for place, a in enumerate(axes) if any(a.key == b.key for b in axes[:place])), None)
+    if twice is not None:
+        raise UsageError(f"--param {twice} is given twice")
+    return tuple(axes)
+
+
+def _odds_of_best(case: ResearchCase, market: Any, found: Sensitivity) -> SharpeOdds:
+    """Return how sure the best set is, after everything that was tried (this run is stored by now)."""
+    from perp_bot.backtest.engine import RunOptions, run
+    from perp_bot.backtest.honesty import odds_after
+    from perp_bot.backtest.metrics import measure
+    from perp_bot.backtest.runs import trials
+    from perp_bot.backtest.sweep import with_values
+
+    config = with_values(case.config, found.swept.table.points[found.best])
+    result = run(config, market, case.strategy, RunOptions(case.from_ms, case.to_ms))
+    return odds_after(measure(result), result.timeframe, trials(case.config, case.strategy, market.data_hash))
+
+
+def _best(found: Sensitivity, odds: SharpeOdds) -> dict[str, Any]:
+    return {
+        "point": dict(found.swept.table.points[found.best]),
+        "profit_usd": float(found.profit_usd[found.best]),
+        "trials": odds.trials,
+        "luck_sharpe": odds.luck_sharpe,
+        "probabilistic_sharpe": odds.probabilistic,
+        "deflated_sharpe": odds.deflated,
+        "is_sure": odds.is_sure,
+    }
+
+
+def _show(found: Sensitivity, run_id: str, odds: SharpeOdds, notes: tuple[str, ...]) -> None:
+    from rich.console import Console
+
+    from perp_bot.backtest.parameters import name_of
+    from perp_bot.core.money import pct, usd
+    from perp_bot.reporting.labelled import labelled
+    from perp_bot.reporting.sensitivity_text import print_sensitivity
+
+    console = Console(highlight=False)
+    print_sensitivity(console, found, usd(found.base_profit_usd, sign=True))
+    table = found.swept.table
+    point = table.points[found.best]
+    words = ", ".join(f"{name_of(key)} {value:g}" for key, value in point.items()) or "the settings in use"
+    profit, trades = usd(float(found.profit_usd[found.best]), sign=True), int(table.trades[found.best])
+    lines = [("best", f"{words}: {profit} USD, {trades} trades")]
+    luck = "its Sharpe ratio is not defined"
+    if odds.deflated is not None:
+        sure = "an edge is likely" if odds.is_sure else "no edge is shown"
+        share = pct(odds.deflated, digits=1)
+        luck = f"after {odds.trials:,} trials on this data its true Sharpe is above luck's {odds.luck_sharpe:.2f} with "
+        luck += f"{share}: {sure}"
+    lines.append(("luck", luck))
+    if found.plan.left_out:
+        lines.append(("left out", f"{found.plan.left_out:,} combinations that cannot be: {found.plan.left_out_reason}"))
+    if found.swept.is_partial:
+        lines.append(
+            ("partial", f"interrupted: {len(found.swept.places):,} of {found.swept.asked:,} sets are finished")
+        )
+    lines += [("note", note) for note in notes]
+    lines.append(("stored", run_id))
+    console.print(labelled(lines))
+
+
+def _write_report(case: ResearchCase, market: Any, found: Sensitivity, run_id: str, path: Path) -> None:
+    from perp_bot.backtest.engine import RunOptions, run
+    from perp_bot.backtest.metrics import measure
+    from perp_bot.reporting.heatmap import ParameterGrid
+    from perp_bot.reporting.html import ReportExtras, write_report
+
+    result = run(case.config, market, case.strategy, RunOptions(case.from_ms, case.to_ms))
+    grid = None
+    if found.maps:
+        first = found.maps[0]
+        grid = ParameterGrid("profit, USD", first.x_name, first.x, first.y_name, first.y, first.values, first.chosen)
+    extras = ReportExtras(None, grid=grid, run_id=run_id, seed=case.config.backtest.seed)
+    write_report(path, result, measure(result), market, extras)
+    say(f"report of the settings in use written to {path}")

@@ -1,0 +1,199 @@
+"""`perpbot walkforward` and `sensitivity`, on data in a database: what they print, keep and refuse."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cli_run import RunCommand
+
+from perp_bot.backtest import runs
+from perp_bot.config.load import load_config
+from perp_bot.data.db.connection import open_writable
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+START_MS, HOUR_MS = 1_700_006_400_000, 3_600_000
+DAYS = 60
+LIVELY = """\
+trading: {symbols: [BTC]}
+data: {primary_timeframe: 1h}
+signals: {zscore_entry_threshold: 1.2, bollinger_std: 1.0, rsi_overbought: 52, rsi_oversold: 48, adx_threshold: 100}
+"""
+WALK = ("--train", "12", "--test", "5", "--step", "5", "--grid", "grid.yaml")
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """A database with 60 days of hourly candles, a lively config and a small grid, where the command line looks."""
+    rng = np.random.default_rng(11)
+    close = 100.0 * np.exp(np.cumsum(rng.standard_normal(DAYS * 24) * 0.006))
+    opened = np.concatenate([[100.0], close[:-1]])
+    high, low = np.maximum(opened, close) * 1.001, np.minimum(opened, close) * 0.999
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        for place in range(len(close)):
+            prices = (opened[place], high[place], low[place], close[place])
+            yield ("BTC", "1h", START_MS + place * HOUR_MS, *map(float, prices), 10.0)
+
+    connection = open_writable(tmp_path / "perp_bot.db")
+    connection.execute("INSERT INTO series (symbol,timeframe,revision) VALUES ('BTC','1h',1)")
+    connection.executemany(
+        "INSERT INTO candles (symbol,timeframe,open_ms,open,high,low,close,volume,source,generated) "
+        "VALUES (?,?,?,?,?,?,?,?,'import',0)", rows(),
+    )  # fmt: skip
+    connection.commit()
+    connection.close()
+    (tmp_path / "config.yaml").write_text(LIVELY)
+    (tmp_path / "grid.yaml").write_text("entry_z: [1.0, 1.2, 1.5]\nexit_z: [0.2, 0.5]\n")
+    return tmp_path
+
+
+def kept(folder: Path) -> list[Any]:
+    config = load_config(folder / "config.yaml", env={})
+    return [record for _, record in runs.stored(config)]
+
+
+def test_walkforward_prints_keeps_and_guards_the_final_window(perpbot: RunCommand, stored: Path) -> None:
+    """An ordinary run says what is kept back; --final is recorded; the second use is said loudly."""
+    ran = perpbot("walkforward", *WALK, "--json")
+    assert ran.code == 0
+    assert "(5 days) is kept back until --final" in ran.err
+    found = json.loads(ran.out)
+    assert found["final"]["used"] is False
+    assert not any(item["is_final"] for item in found["windows"])
+    assert found["points"] == found["honesty"]["trials"] == 6
+    first = perpbot("walkforward", *WALK, "--final", "--json")
+    assert "is used; this is recorded, and a second use will be said" in first.err
+    assert json.loads(first.out)["windows"][-1]["is_final"] is True
+    second = perpbot("walkforward", *WALK, "--final", "--anchored", "--json")
+    assert second.err.startswith("WARNING: THE FINAL WINDOW ")
+    assert f"WAS LOOKED AT BEFORE, by {json.loads(first.out)['run']} on " in second.err
+    assert json.loads(second.out)["honesty"]["trials"] == 18  # three different runs of six sets each
+    assert [record.extra["final"]["used"] for record in kept(stored)] == [False, True, True]
+    later = perpbot("walkforward", *WALK)
+    assert "it was used before, by" in later.err
+    assert "most chosen" in later.out
+    assert "out of sample" in later.out
+
+
+def test_the_same_walk_again_is_no_new_trial(perpbot: RunCommand, stored: Path) -> None:
+    """Running what was run counts once, and gives the same."""
+    first, again = (json.loads(perpbot("walkforward", *WALK, "--json").out) for _ in range(2))
+    assert again["honesty"]["trials"] == first["honesty"]["trials"] == 6
+    assert first["windows"] == again["windows"]
+    assert first["run"][-6:] == again["run"][-6:]
+
+
+def test_too_little_data_is_one_line(perpbot: RunCommand, stored: Path) -> None:
+    """With what is needed and what is there."""
+    ran = perpbot("walkforward", "--grid", "grid.yaml")
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert "walk-forward needs 90 days after warm-up" in ran.err
+    ran = perpbot("walkforward", "--train", "5", "--test", "3", "--step", "2", "--grid", "grid.yaml")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert "test windows would overlap" in ran.err
+
+
+def test_reports_are_pages(perpbot: RunCommand, stored: Path) -> None:
+    """The stitched windows, and the plateau of a grid."""
+    assert perpbot("walkforward", *WALK, "--report", "walk.html").code == 0
+    assert "test windows stitched" in (stored / "walk.html").read_text()
+    assert perpbot("sensitivity", "--grid", "grid.yaml", "--report", "plateau.html").code == 0
+    page = (stored / "plateau.html").read_text()
+    assert "profit, USD over exit_z and entry_z" in page
+
+
+def test_sensitivity_one_at_a_time_and_as_a_grid(perpbot: RunCommand, stored: Path) -> None:
+    """Shares add up, what was tried is kept, the heat map has a row a value."""
+    ran = perpbot("sensitivity", "--param", "entry_z=1.0..1.4:0.2", "--param", "adx=20,100", "--json")
+    assert ran.code == 0
+    found = json.loads(ran.out)
+    assert found["asked"] == found["finished"] == found["best"]["trials"] == 4
+    gains = [item["profit_usd"] > 0 for item in found["points"]]
+    assert found["neighbours"] == 4
+    assert found["share_profitable"] == sum(gains) / 4
+    (record,) = kept(stored)
+    assert (record.kind, record.trials, len(record.trial_sharpes)) == ("sensitivity", 4, 4)
+    shown = perpbot("sensitivity", "--grid", "grid.yaml").out
+    assert "profit over entry_z (down) and exit_z (across)" in shown
+    assert "% of 6 neighbours (of the grid) are profitable; that takes 70 %" in " ".join(shown.split())
+    assert json.loads(perpbot("runs", "show", "2", "--json").out)["kind"] == "sensitivity"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--param", "entri_z"), "did you mean entry_z?"),
+        (("--param", "timeout"), "timeout: has no default values; write timeout=FROM..TO:STEP"),
+        (("--param", "entry_z", "--param", "entry_z=1,2"), "entry_z is given twice"),
+        (("--param", "entry_z=1..2:0.000000001"), "1,000,000,001 parameter sets are too many; the most is 200,000"),
+        (("--grid", "none.yaml"), "none.yaml: no such grid file"),
+        (("--grid", "grid.yaml", "--cross"), "give --grid or --param, not both"),
+    ],
+)
+def test_bad_requests_are_one_line(perpbot: RunCommand, stored: Path, arguments: tuple[str, ...], why: str) -> None:
+    """Exit code 2, nothing computed or kept."""
+    ran = perpbot("sensitivity", *arguments)
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert why in ran.err
+    assert kept(stored) == []
+
+
+def test_no_cluster_is_exit_code_3(perpbot: RunCommand, stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the option and from the config, in one line."""
+    from perp_bot.backtest import cluster
+
+    monkeypatch.setattr(cluster, "CONNECT_S", 1)
+    ran = perpbot("sensitivity", "--cluster", "tcp://127.0.0.1:9")
+    assert (ran.code, ran.err.count("\n")) == (3, 1)
+    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in ran.err
+    (stored / "config.yaml").write_text(LIVELY + "backtest: {cluster: 'tcp://127.0.0.1:9'}\n")
+    assert perpbot("sensitivity").code == 3
+
+
+def test_an_interrupted_run_is_kept_as_partial(
+    perpbot: RunCommand, stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C: exit code 130, what is finished is shown and stored, marked."""
+    from perp_bot.backtest import sweep_blocks
+
+    whole, calls = sweep_blocks.run_points_on, []
+
+    def once(*arguments: Any, **named: Any) -> Any:
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return whole(*arguments, **named)
+
+    monkeypatch.setattr(sweep_blocks, "run_points_on", once)
+    ran = perpbot("sensitivity", "--json")
+    assert ran.code == 130
+    found = json.loads(ran.out)
+    assert found["is_partial"] is True
+    assert 0 < found["finished"] < found["asked"]
+    (record,) = kept(stored)
+    assert record.extra["is_partial"] is True
+    assert record.trials == found["finished"]
+
+
+def test_the_database_is_never_written(perpbot: RunCommand, stored: Path) -> None:
+    """Research only reads."""
+
+    def content() -> list[Any]:
+        connection = sqlite3.connect(stored / "perp_bot.db")
+        try:
+            return [
+                connection.execute(f"SELECT count(*) FROM {t}").fetchone() for t in ("candles", "events", "bot_state")
+            ]
+        finally:
+            connection.close()
+
+    before = content()
+    perpbot("sensitivity", "--param", "adx=20,30")
+    assert content() == before
