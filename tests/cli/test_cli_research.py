@@ -197,3 +197,40 @@ def test_the_database_is_never_written(perpbot: RunCommand, stored: Path) -> Non
     before = content()
     perpbot("sensitivity", "--param", "adx=20,30")
     assert content() == before
+
+
+# ------------------------------------------------------------ look-ahead
+
+
+def test_lookahead_says_what_it_compared(perpbot: RunCommand, stored: Path) -> None:
+    """A line a check, and the sum; the same as JSON."""
+    ran = perpbot("lookahead", "--bars", "150")
+    assert ran.code == 0
+    assert "BTC decision path of mean_reversion: 150 bars, 1,350 comparisons, all equal, " in ran.out
+    assert "BTC compiled form of macd_cross: 150 bars, 300 comparisons, all equal" in ran.out
+    assert ran.out.splitlines()[-1].startswith("no look-ahead, no unsettled warm-up in ")
+    found = json.loads(perpbot("lookahead", "--bars", "20", "--strategy", "macd_cross", "--json").out)
+    assert found["clean"] is True
+    assert {item["what"] for item in found["checks"] if "macd_cross" in item["what"]} == {
+        "decision path of macd_cross", "compiled form of macd_cross",
+    }  # fmt: skip
+
+
+def test_lookahead_names_a_bar_with_exit_code_1(
+    perpbot: RunCommand, stored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An indicator that declares too few bars."""
+    from perp_bot.backtest import lookahead_columns
+
+    honest = lookahead_columns.bars_by_value
+    monkeypatch.setattr(lookahead_columns, "bars_by_value", lambda params: {**honest(params), "adx": 40})
+    ran = perpbot("lookahead", "--bars", "50", "--strategy", "mean_reversion")
+    assert ran.code == 1
+    assert "BTC indicator adx: WRONG: unsettled warm-up of adx at bar 1390 (" in ran.out
+    assert "no look-ahead" not in ran.out
+
+
+def test_lookahead_on_too_few_candles_is_said(perpbot: RunCommand, stored: Path) -> None:
+    """Nothing is called clean that was not looked at."""
+    ran = perpbot("lookahead", "--to", "2023-11-20")
+    assert "not checked, fewer candles than its warm-up are stored" in ran.out
