@@ -40,6 +40,7 @@ ENTRIES: tuple[Entry, ...] = (
         "walkforward:walkforward",
     ),
     Entry("Research", "sensitivity", "Vary parameters and see what stays.", "sensitivity:sensitivity"),
+    Entry("Research", "screen", "Rank the stored markets for mean reversion.", "screen:screen"),
     Entry("Research", "lookahead", "Disprove look-ahead, or name the bar.", "lookahead:lookahead"),
     Entry("Research", "compare", "Decide a recorded session again and compare.", "compare:compare"),
     Entry("Research", "review", "Say what was traded, and whether it was luck.", "review:review"),

@@ -29,12 +29,16 @@ class ResearchCase:
         """Return the stored data; UsageError or StoreError in one line that says what to do."""
         from perp_bot.backtest.load import load_market
 
+        self.refuse_without_database()
+        return load_market(self.config, from_ms=self.from_ms, to_ms=self.to_ms)
+
+    def refuse_without_database(self) -> None:
+        """Raise StoreError where there is none, with what makes one."""
         if not self.config.data.db_path.exists():
             raise StoreError(
                 f"no database at {self.config.data.db_path}: `perpbot data import --bundled hyperliquid` fills one "
                 "from the data that ships with perpbot, `perpbot backfill` from a venue"
             )
-        return load_market(self.config, from_ms=self.from_ms, to_ms=self.to_ms)
 
 
 def research_case(

@@ -234,3 +234,39 @@ def test_lookahead_on_too_few_candles_is_said(perpbot: RunCommand, stored: Path)
     """Nothing is called clean that was not looked at."""
     ran = perpbot("lookahead", "--to", "2023-11-20")
     assert "not checked, fewer candles than its warm-up are stored" in ran.out
+
+
+# ------------------------------------------------------------ screen
+
+
+def test_screen_ranks_what_is_stored(perpbot: RunCommand, stored: Path) -> None:
+    """From the database alone; a market without a recorded spread is unknown until there is one."""
+    found = json.loads(perpbot("screen", "--json").out)
+    (market,) = found["markets"]
+    assert (market["symbol"], market["verdict"]) == ("BTC", "fails")
+    assert market["reasons"][0] == "24 h volume is not above 50M USD"
+    assert "no spread is recorded" in market["reasons"][1]
+    connection = open_writable(stored / "perp_bot.db")
+    end_ms = START_MS + DAYS * 24 * HOUR_MS
+    connection.execute("UPDATE candles SET volume = 1e6")
+    for back, bps in ((30 * HOUR_MS, 90.0), (2 * HOUR_MS, 2.0), (HOUR_MS, 4.0), (0, 3.0)):
+        snapshot = json.dumps({"coins": {"BTC": {"spread_bps": bps}}})
+        connection.execute("INSERT INTO signals VALUES ('fast', ?, ?)", (end_ms - back, snapshot))
+    connection.commit()
+    connection.close()
+    (market,) = json.loads(perpbot("screen", "--json").out)["markets"]
+    assert (market["verdict"], market["spreads"]) == ("passes", 3)  # the one of 30 hours ago is too old
+    assert market["spread"] == pytest.approx(0.0003)
+    shown = perpbot("screen").out
+    assert "BTC     passes" in shown
+    assert "0.030 %" in shown
+    assert [record.kind for record in kept(stored)] == ["screen"] * 3
+
+
+def test_screen_without_data_is_one_line(perpbot: RunCommand, stored: Path) -> None:
+    """A timeframe that is not stored; no database."""
+    ran = perpbot("screen", "--timeframe", "5m")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert "no 5m candles to screen" in ran.err
+    (stored / "perp_bot.db").unlink()
+    assert perpbot("screen").code == 1
