@@ -19,7 +19,16 @@ from perp_bot.strategies import trailing
 
 LOG = logging.getLogger(__name__)
 
-_SOURCES = ("account_*.py", "kernel_*.py", "arithmetic.py", "luck.py", "sweep_kernel.py", "load.py", "curve.py")
+_SOURCES = (
+    "account_*.py",
+    "kernel_*.py",
+    "arithmetic.py",
+    "luck.py",
+    "sweep_kernel.py",
+    "load.py",
+    "curve.py",
+    "indicator_columns.py",
+)
 
 
 @lru_cache(maxsize=64)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from perp_bot.backtest import account_layout as account
 from perp_bot.backtest.compiled import research_kernel
 from perp_bot.backtest.grid import REGIMES, Grid
+from perp_bot.backtest.indicator_columns import adx, rsi, scores_and_bands
 from perp_bot.backtest.strategy_kernel import (
     TIE,
     Candidates,
@@ -26,7 +27,6 @@ from perp_bot.backtest.strategy_kernel import (
     warm_from,
 )
 from perp_bot.config.model import Config
-from perp_bot.indicators import batch
 from perp_bot.indicators.row import IndicatorParams
 from perp_bot.strategies.mean_reversion import EXIT_COMPLETE, EXIT_ZSCORE_STOP
 from perp_bot.strategies.parameters import params_of
@@ -56,15 +56,9 @@ class MeanReversionKernel:
 
     def columns(self, grid: Grid, params: IndicatorParams) -> dict[str, Matrix]:
         """Return z, the bands, RSI and ADX; ADX is NaN before warm-up."""
-        names = ("zscore", "upper", "middle", "lower", "rsi", "adx")
-        out = {name: np.empty(grid.close.shape) for name in names}
-        for row in range(len(grid.close)):
-            high, low, close = grid.high[row], grid.low[row], grid.close[row]
-            out["zscore"][row] = batch.zscore(close, params.zscore_lookback)
-            bands = batch.bollinger(close, params.bollinger_period, params.bollinger_std)
-            out["upper"][row], out["middle"][row], out["lower"][row] = bands
-            out["rsi"][row] = batch.rsi(close, params.rsi_period)
-            out["adx"][row] = batch.adx(high, low, close, params.adx_period)
+        out = scores_and_bands(grid, params)
+        out["rsi"] = rsi(grid, params.rsi_period)
+        out["adx"] = adx(grid, params.adx_period)
         make_cold(out["adx"], warm_from(grid, params))
         return out
 
