@@ -48,16 +48,20 @@ from perp_bot.backtest.account_layout import (
     LEVERAGE_SET,
     LIQUIDATION,
     LOSING_WEEKS,
+    M_ASKED_STOP,
     M_AT,
     M_BAR,
     M_DAY,
     M_DAY_WORTH,
     M_DUE,
     M_ENTRY,
+    M_EXIT,
+    M_EXIT_FEE,
     M_FEE,
     M_FUNDING,
     M_HIGH,
     M_LAST,
+    M_LIMIT,
     M_LOW,
     M_MISSING,
     M_OPENED,
@@ -568,6 +572,20 @@ def simulate(  # type: ignore[no-untyped-def]
                             best_px[s] = better_px
                 if reason >= 0:
                     if is_told:
+                        px = memory[exit_row, told_by, M_EXIT]
+                        fee = memory[exit_row, told_by, M_EXIT_FEE]
+                    else:
+                        px = taker_px(due_px, -d, setting, key, at_ms, luck.EXIT, sz)
+                        fee = to_money(size[s] * px * setting[TAKER_FEE])
+                    other = cash + funding[s]
+                    for k in range(symbols):
+                        if k != s and side[k] != 0:
+                            other += funding[k] + side[k] * size[k] * mark[k]
+                    if other + d * size[s] * px - fee < 0.0 and reason == LIQUIDATION:
+                        # the backstop takes the position over: the account is at 0, never below
+                        fee = 0.0
+                        px = -other / (d * size[s])
+                    if is_told:
                         is_told = False
                     elif remembers and told_by >= 0 and reason != LIQUIDATION:
                         memory[exit_row, told_by, M_REASON] = reason
@@ -586,17 +604,9 @@ def simulate(  # type: ignore[no-untyped-def]
                         memory[exit_row, told_by, M_LAST] = last_worth
                         memory[exit_row, told_by, M_DAY] = new_day
                         memory[exit_row, told_by, M_DAY_WORTH] = day_worth
+                        memory[exit_row, told_by, M_EXIT] = px
+                        memory[exit_row, told_by, M_EXIT_FEE] = fee
                         memory[exit_row, told_by, M_BAR] = b
-                    px = taker_px(due_px, -d, setting, key, at_ms, luck.EXIT, sz)
-                    fee = to_money(size[s] * px * setting[TAKER_FEE])
-                    other = cash + funding[s]
-                    for k in range(symbols):
-                        if k != s and side[k] != 0:
-                            other += funding[k] + side[k] * size[k] * mark[k]
-                    if other + d * size[s] * px - fee < 0.0 and reason == LIQUIDATION:
-                        # the backstop takes the position over: the account is at 0, never below
-                        fee = 0.0
-                        px = -other / (d * size[s])
                     cash += funding[s] + (d * size[s] * px - fee)
                     slippage[s] += (due_px - px) * d * size[s]
                     fees[s] += fee
@@ -858,32 +868,35 @@ def simulate(  # type: ignore[no-untyped-def]
                 counts[INSUFFICIENT_MARGIN] += 1
                 blocked += 1
             # size, price and stop
-            bid = tick_down(close[s, b], sz)
-            ask = next_tick(bid, sz)
-            px = bid if (send > 0) == is_limit else ask
-            amount = lots_down(notional / px, sz) if px > 0.0 and notional > 0.0 else 0.0
+            told_by = wanted_by[s] if own else np.int64(-1)
+            is_known = remembers and own and memory[exit_row, told_by, M_BAR] > 0.0
             at_risk = setting[AT_RISK_SHARE] * capital
-            is_priced = amount > 0.0 and amount * px >= MIN_NOTIONAL_USD
-            if is_priced:
-                capital_px = capital_stop(send, px, amount, at_risk, sz)
-                if capital_px == 0.0:
-                    is_priced = False
-                else:
-                    stop_px = nearer_stop(send, px, capital_px, own_stop, sz)
-                    rate = 1.0 / (2.0 * instruments[s, I_MAX_LEVERAGE])
-                    available = usd - rate * amount * px
-                    ruin = px - send * available / amount / (1.0 - rate * send)
-                    if ruin > 0.0 and (stop_px - ruin) * send <= 0.0:
-                        counts[BEYOND_LIQUIDATION] += 1
-                        blocked += 1
-            if not is_priced:
+            stop_px = 0.0  # none: it cannot be priced
+            if is_known:
+                px = memory[exit_row, told_by, M_LIMIT]
+                amount = memory[exit_row, told_by, M_SIZE]
+                stop_px = memory[exit_row, told_by, M_ASKED_STOP]
+            else:
+                bid = tick_down(close[s, b], sz)
+                px = bid if (send > 0) == is_limit else next_tick(bid, sz)
+                amount = lots_down(notional / px, sz) if px > 0.0 and notional > 0.0 else 0.0
+                if amount > 0.0 and amount * px >= MIN_NOTIONAL_USD:
+                    stop_px = capital_stop(send, px, amount, at_risk, sz)
+                    if stop_px > 0.0:
+                        stop_px = nearer_stop(send, px, stop_px, own_stop, sz)
+            if stop_px > 0.0:
+                rate = 1.0 / (2.0 * instruments[s, I_MAX_LEVERAGE])
+                ruin = px - send * (usd - rate * amount * px) / amount / (1.0 - rate * send)
+                if ruin > 0.0 and (stop_px - ruin) * send <= 0.0:
+                    counts[BEYOND_LIQUIDATION] += 1
+                    blocked += 1
+            else:
                 counts[SIZE] += 1
                 blocked += 1
             if blocked > 0:
                 counts[ENTRIES_BLOCKED] += 1
                 continue
-            told_by = wanted_by[s] if own else np.int64(-1)
-            if remembers and own and memory[exit_row, told_by, M_BAR] > 0.0:
+            if is_known:
                 amount = memory[exit_row, told_by, M_SIZE]
                 px = memory[exit_row, told_by, M_ENTRY]
                 after = cash - (amount * send * px + memory[exit_row, told_by, M_FEE])
@@ -942,6 +955,9 @@ def simulate(  # type: ignore[no-untyped-def]
             asked_stop[s] = own_stop
             asked_target[s] = own_target
             asked_risk[s] = at_risk
+            if remembers and own:
+                memory[exit_row, told_by, M_LIMIT] = px
+                memory[exit_row, told_by, M_ASKED_STOP] = stop_px
             n_asked += 1
             taken += 1
             used_usd += amount * px / setting[LEVERAGE_SET]

@@ -138,8 +138,12 @@ EXIT, STRATEGY_EXIT_STOP, TIMEOUT, CAPITAL_STOP, TARGET, LIQUIDATION, STRATEGY_S
     M_LAST,
     M_DAY,
     M_DAY_WORTH,
+    M_LIMIT,
+    M_ASKED_STOP,
+    M_EXIT,
+    M_EXIT_FEE,
     REMEMBERED,
-) = range(18)
+) = range(22)
 
 # ---------------------------------------------------------------- per symbol
 

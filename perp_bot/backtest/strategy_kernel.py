@@ -114,7 +114,7 @@ def flagged(flags: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int
         bars = np.flatnonzero(flags[0])
         return bars, np.zeros(len(bars), np.int64)
     bars, symbols = np.nonzero(flags.T)
-    return bars, symbols
+    return np.ascontiguousarray(bars), np.ascontiguousarray(symbols)  # a strided view would be compiled for anew
 
 
 def near_a_limit(values: NDArray[np.float64], limits: NDArray[np.float64], slack: float = TIE) -> NDArray[np.bool_]:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from market_rig import QUARTER, START, config_with, wandering, with_path
 
+from perp_bot.backtest import account_kernel
+from perp_bot.backtest.compiled import research_kernel
 from perp_bot.backtest.engine import RunOptions, run
 from perp_bot.backtest.market import Market, Regimes
 from perp_bot.backtest.results import BacktestResult
@@ -136,6 +138,15 @@ def test_the_random_cases_are_not_empty() -> None:
     assert makers > 50
     assert resumes > 20
     assert trades > 1_000
+
+
+@pytest.mark.slow
+def test_the_kernels_are_compiled_for_one_form_of_their_arguments() -> None:
+    """Coins, holes, paths, regimes, delays: whatever the case, nobody waits for the compiler a second time."""
+    for seed in range(8):
+        for strategy in ("mean_reversion", "macd_cross"):
+            run(*case(seed), strategy)
+    assert len(research_kernel(account_kernel.simulate).signatures) == 1
 
 
 def test_a_run_is_the_same_again() -> None:
