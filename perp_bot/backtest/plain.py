@@ -30,6 +30,7 @@ from perp_bot.core.types import (
     BookLevel,
     Candle,
     ClosedTrade,
+    DecisionRecord,
     Fill,
     Liquidity,
     OrderIntent,
@@ -112,6 +113,7 @@ class _Run:
     resumes: int = 0
     capital_usd: float = 0.0
     opened: dict[int, int] = field(default_factory=dict)  # positions opened, by UTC day
+    journal: list[DecisionRecord] | None = None
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -129,9 +131,14 @@ def run_plain(
     begin: int,
     end: int,
     progress: Callable[[float], None] | None = None,
+    journal: list[DecisionRecord] | None = None,
 ) -> BacktestResult:
-    """Simulate the bars `begin`..`end` - 1. An interrupt ends the run; what came before is kept, marked partial."""
+    """Simulate the bars `begin`..`end` - 1. An interrupt ends the run; what came before is kept, marked partial.
+
+    `journal` takes every decision, as the daemon would have written it.
+    """
     run = _Run(config, grid, strategy, instrument_table(grid.market), Account(SOURCE, Decimal(0)))
+    run.journal = journal
     run.capital_usd = config.trading.capital_usd
     run.account = Account(SOURCE, to_decimal(config.trading.capital_usd), _stop_rule(run))
     equity, exposure = np.empty(end - begin), np.empty(end - begin)
@@ -454,6 +461,8 @@ def _take(run: _Run, decision: BoundaryDecision) -> None:
     run.pending = decision.pending
     for item in decision.decided:
         record, intent = item.record, item.intent
+        if run.journal is not None:
+            run.journal.append(record)
         if record.action is Action.BLOCKED:
             for rule in {reason.rule for reason in record.blocked_by}:
                 run.blocked[rule] = run.blocked.get(rule, 0) + 1

@@ -55,3 +55,8 @@ def test_the_first_25_seconds_show_an_entry_and_an_exit_and_the_books_agree(tmp_
     assert report["is_reproduced"]
     assert report["decisions"] >= result["decisions"]
     assert report["trades"] >= result["exits"]
+    beside = perpbot("--config", config, "compare", "--days", "7", "--json", folder=tmp_path, timeout_s=90)
+    assert beside.returncode == 0, beside.stderr
+    parity = json.loads(beside.stdout)
+    assert len(parity["matched"]) + len(parity["missed"]) >= result["exits"]
+    assert all(abs(trade["remainder_usd"]) < 0.005 for trade in parity["matched"])

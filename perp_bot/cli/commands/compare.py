@@ -6,19 +6,35 @@ import click
 
 from perp_bot.cli import options
 from perp_bot.cli.invocation import Invocation
+from perp_bot.core.errors import EXIT_OK
 
 
 @click.command(
     epilog="""\b
 Examples:
   perpbot compare
+  perpbot compare --days 7
   perpbot --config .perpbot-demo/config.yaml compare --json
 """
 )
+@click.option("--days", type=click.FloatRange(min=0, min_open=True), metavar="N",
+              help="Also run the backtest of the last N days and match its trades with the session's.")  # fmt: skip
+@click.option("--source", default="paper", show_default=True, metavar="NAME", help="Whose trades: paper or live.")
 @options.as_json
 @click.pass_obj
-def compare(call: Invocation, as_json: bool) -> int:
-    """Decide a recorded session again, offline, and compare each decision with the journal's row."""
-    from perp_bot.backtest.redecide import main
+def compare(call: Invocation, days: float | None, source: str, as_json: bool) -> int:
+    """Decide a recorded session again, offline, and set it beside the backtest of the same days.
 
-    return main(call.load(), as_json)
+    Every stored decision must come out identical (exit code 1 otherwise). With --days the trades are matched by
+    deciding candle; what differs is taken apart, and what split the paths is named.
+    """
+    config = call.load()
+    if days is None or not as_json:
+        from perp_bot.backtest.redecide import main
+
+        code = main(config, as_json)
+        if days is None or code != EXIT_OK:
+            return code
+    from perp_bot.cli.comparing import compare as run
+
+    return run(config, days, source, as_json=as_json)
