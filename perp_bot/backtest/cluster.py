@@ -18,16 +18,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from perp_bot.backtest.engine import span_of
 from perp_bot.backtest.grid import Grid, grid_of
 from perp_bot.backtest.sweep import SweepTable, Value, run_points_on
-from perp_bot.backtest.sweep_blocks import Advance, SweepCase, Swept, joined, together
+from perp_bot.backtest.sweep_blocks import Advance, SweepCase, Swept, dealt, joined, together
 from perp_bot.core.errors import ClusterAway, PerpBotError, UsageError
 from perp_bot.version import VERSION
 
 BLOCK_S = 1.5  # of work a block: a task costs Dask a few ms, so that scheduling stays far below 5 %
 CONNECT_S = 5
-_TIMED_POINTS = 16  # computed here first: how long they take says how many a block has
+_TIMED_POINTS = 16  # computed here first, the settings in use among them: how long they take says how many a block has
 _RETRIES = 3  # of a block that failed on a worker
 LOST_S = 30  # without any worker, then we give up
 _LOOK_S = 1.0  # so often we look whether there is still a cluster
@@ -54,8 +56,8 @@ def sweep_on_cluster(
         first, size = _timed(case, points, order)
         size = block_points or size
         parts = [first] if first[0] else []
-        rest = order[len(first[0]) :]
-        blocks = [rest[at : at + size] for at in range(0, len(rest), size)]
+        known = set(first[0])
+        blocks = list(dealt(case.strategy, points, [place for place in order if place not in known], size))
         advance(len(first[0]) / len(order))
         try:
             for place, table in _run(client, address, case, points, blocks):
@@ -115,10 +117,10 @@ def _same_program(client: Any, address: str) -> None:
 
 
 def _timed(case: SweepCase, points: Points, order: Sequence[int]) -> tuple[tuple[list[int], SweepTable], int]:
-    """Run the first points here; return them, and how many points make a block."""
+    """Run a few points here, evenly chosen; return them, and how many points make a block."""
     grid = grid_of(case.market)
     begin, end = span_of(grid, case.from_ms, case.to_ms)
-    places = list(order[:_TIMED_POINTS])
+    places = [int(order[at]) for at in np.unique(np.linspace(0, len(order) - 1, _TIMED_POINTS).astype(int))]
     chosen = [points[place] for place in places]
     run_points_on(case.config, grid, case.strategy, chosen[:1], begin, end, threads=1)  # compiles
     begun = time.perf_counter()
@@ -142,12 +144,16 @@ def _run(
         future.add_done_callback(ended.put)
         futures[future.key] = (future, number)
     try:
-        for left in range(len(blocks), 0, -1):
-            key = _next(ended, client, address, left).key
-            future, number = futures.pop(key)
+        while futures:
+            future, number = futures[_next(ended, client, address, len(futures)).key]
+            if future.status in ("lost", "pending"):  # its worker died with the result: it is computed again
+                future.add_done_callback(ended.put)
+                continue
+            del futures[future.key]
             if future.status == "error":
                 raise _told(future.exception(), number, blocks)
             if future.status != "finished":
+                left = len(futures) + 1
                 raise ClusterAway(_lost(address, left) if client.status == "running" else _gone(address, left))
             yield number, replace(future.result(), points=tuple(points[place] for place in blocks[number]))
     finally:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,14 +72,41 @@ def sweep_here(case: SweepCase, points: Sequence[Mapping[str, Value]], advance: 
 
 def together(strategy: str, points: Sequence[Mapping[str, Value]]) -> list[int]:
     """Return the places of the points, those that share indicator columns next to one another."""
+    shared = _shared(strategy, points)
+    return sorted(range(len(points)), key=lambda place: shared[place])
+
+
+def dealt(
+    strategy: str, points: Sequence[Mapping[str, Value]], places: Sequence[int], size: int
+) -> Iterator[list[int]]:
+    """Yield blocks of about `size` places, of alike work.
+
+    Points that share columns stay together, and are dealt like cards: neighbours trade alike, and would make one
+    block long and another short. Of sets too few for a block, several make one.
+    """
+    shared = _shared(strategy, points)
+    gathered: list[int] = []
+    for _, group in groupby(places, key=lambda place: shared[place]):
+        alike = list(group)
+        count = len(alike) // size
+        if count:
+            yield from (alike[first::count] for first in range(count))
+            continue
+        gathered += alike
+        if len(gathered) >= size:
+            yield gathered
+            gathered = []
+    if gathered:
+        yield gathered
+
+
+def _shared(strategy: str, points: Sequence[Mapping[str, Value]]) -> list[tuple[tuple[str, Value], ...]]:
+    """Return what decides a point's indicator columns."""
     kernel = kernel_of(strategy)
     if kernel is None:
-        return list(range(len(points)))
-
-    def shared(place: int) -> tuple[tuple[str, Value], ...]:
-        return tuple(sorted(item for item in points[place].items() if item[0] not in kernel.threshold_keys))
-
-    return sorted(range(len(points)), key=shared)
+        return [() for _ in points]
+    keys = kernel.threshold_keys
+    return [tuple(sorted(item for item in point.items() if item[0] not in keys)) for point in points]
 
 
 def joined(parts: Sequence[tuple[Sequence[int], SweepTable]], points: Sequence[Mapping[str, Value]]) -> Swept:

@@ -12,7 +12,7 @@ from perp_bot.backtest.engine import run
 from perp_bot.backtest.parameters import axis_of
 from perp_bot.backtest.sensitivity import Plan, as_json, cross, one_at_a_time, read
 from perp_bot.backtest.sweep import SweepTable, run_points, with_values
-from perp_bot.backtest.sweep_blocks import SweepCase, Swept, sweep_here
+from perp_bot.backtest.sweep_blocks import SweepCase, Swept, dealt, sweep_here, together
 from perp_bot.core.errors import UsageError
 
 CONFIG = config_with(**{**LOOSE, **NO_LIMITS})
@@ -119,6 +119,15 @@ def test_an_interruption_keeps_what_is_finished(monkeypatch: pytest.MonkeyPatch)
     assert found.base_profit_usd is not None
     assert as_json(CONFIG, found)["finished"] == 4
     assert found.strips[0].profit_usd.count(None) == len(plan.points) - 4
+
+
+def test_blocks_are_dealt_among_points_that_share_columns() -> None:
+    """Every point once; a block of one group takes every second of it; groups too small for a block are gathered."""
+    points = [{ENTRY: 1.0 + n / 10, "signals.zscore_lookback": 20} for n in range(8)]
+    points += [{ENTRY: 1.0, "signals.zscore_lookback": 21 + n} for n in range(5)]
+    order = together("mean_reversion", points)
+    blocks = list(dealt("mean_reversion", points, order, 4))
+    assert blocks == [[0, 2, 4, 6], [1, 3, 5, 7], [8, 9, 10, 11], [12]]
 
 
 def test_too_many_sets_are_refused_before_the_first() -> None:
