@@ -147,26 +147,25 @@ def walk_forward(
     known = market if options.use_final else until(market, last.test_to_ms)
     grid = grid_of(known)
     todo = (*windows.windows, *((windows.final,) if options.use_final else ()))
-    found: list[WindowResult] = []
-    tested: list[BacktestResult] = []
+    done: list[tuple[WindowResult, BacktestResult]] = []
     is_partial = False
     capital = config.trading.capital_usd
     try:
         for place, window in enumerate(todo):
             one, result = _window(config, known, grid, strategy, options, points, window, capital)
-            found.append(replace(one, is_final=window is windows.final))
-            tested.append(result)
+            done.append((replace(one, is_final=window is windows.final), result))
             if config.backtest.compounding:
-                capital += found[-1].test_net_usd
+                capital += one.test_net_usd
             advance((place + 1) / (len(todo) + 1))
-        span = (todo[0].train_to_ms, todo[len(found) - 1].test_to_ms)
+        span = (todo[0].train_to_ms, todo[-1].test_to_ms)
         over_all = run_points_on(config, grid, strategy, points, *span_of(grid, *span))
         sharpes = tuple(float(value) for value in over_all.sharpe if math.isfinite(value))
     except KeyboardInterrupt:
-        if not found:
+        if not done:
             raise
         is_partial, sharpes = True, ()
     advance(1.0)
+    found, tested = [one for one, _ in done], [result for _, result in done]
     return WalkForward(
         schedule=windows, windows=tuple(found), stability=tuple(_stability(options.axes, found)),
         points=len(points), left_out=left_out, trial_sharpes=sharpes,

@@ -121,10 +121,12 @@ def _best(found: Sensitivity, odds: SharpeOdds) -> dict[str, Any]:
 def _show(found: Sensitivity, run_id: str, odds: SharpeOdds, notes: tuple[str, ...]) -> None:
     from rich.console import Console
 
+    from perp_bot.backtest.honesty import Honesty
     from perp_bot.backtest.parameters import name_of
-    from perp_bot.core.money import pct, usd
+    from perp_bot.core.money import usd
     from perp_bot.reporting.labelled import labelled
     from perp_bot.reporting.sensitivity_text import print_sensitivity
+    from perp_bot.reporting.summary import luck_lines
 
     console = Console(highlight=False)
     print_sensitivity(console, found, usd(found.base_profit_usd, sign=True))
@@ -133,13 +135,7 @@ def _show(found: Sensitivity, run_id: str, odds: SharpeOdds, notes: tuple[str, .
     words = ", ".join(f"{name_of(key)} {value:g}" for key, value in point.items()) or "the settings in use"
     profit, trades = usd(float(found.profit_usd[found.best]), sign=True), int(table.trades[found.best])
     lines = [("best", f"{words}: {profit} USD, {trades} trades")]
-    luck = "its Sharpe ratio is not defined"
-    if odds.deflated is not None:
-        sure = "an edge is likely" if odds.is_sure else "no edge is shown"
-        share = pct(odds.deflated, digits=1)
-        luck = f"after {odds.trials:,} trials on this data its true Sharpe is above luck's {odds.luck_sharpe:.2f} with "
-        luck += f"{share}: {sure}"
-    lines.append(("luck", luck))
+    lines += luck_lines(Honesty(odds))
     if found.plan.left_out:
         lines.append(("left out", f"{found.plan.left_out:,} combinations that cannot be: {found.plan.left_out_reason}"))
     if found.swept.is_partial:
@@ -156,12 +152,14 @@ def _write_report(case: ResearchCase, market: Any, found: Sensitivity, run_id: s
     from perp_bot.backtest.metrics import measure
     from perp_bot.reporting.heatmap import ParameterGrid
     from perp_bot.reporting.html import ReportExtras, write_report
+    from perp_bot.reporting.sensitivity_text import report_lines
 
     result = run(case.config, market, case.strategy, RunOptions(case.from_ms, case.to_ms))
     grid = None
     if found.maps:
         first = found.maps[0]
         grid = ParameterGrid("profit, USD", first.x_name, first.x, first.y_name, first.y, first.values, first.chosen)
-    extras = ReportExtras(None, grid=grid, run_id=run_id, seed=case.config.backtest.seed)
+    sections = (("Sensitivity", report_lines(found)),)
+    extras = ReportExtras(None, grid=grid, run_id=run_id, seed=case.config.backtest.seed, sections=sections)
     write_report(path, result, measure(result), market, extras)
     say(f"report of the settings in use written to {path}")

@@ -49,8 +49,10 @@ def walkforward(
     beside = honesty.Honesty(odds)
     if report is not None:
         from perp_bot.reporting.html import ReportExtras, write_report
+        from perp_bot.reporting.walk_text import report_lines
 
-        extras = ReportExtras(beside, run_id=run_id, seed=config.backtest.seed)
+        sections = (("Walk-forward", report_lines(found, objective)),)
+        extras = ReportExtras(beside, run_id=run_id, seed=config.backtest.seed, sections=sections)
         write_report(report, found.stitched, metrics, market, extras)
         say(f"report of the stitched test windows written to {report}")
     if as_json:

@@ -35,6 +35,7 @@ class ReportExtras:
     grid: ParameterGrid | None = None
     run_id: str | None = None
     seed: int | None = None
+    sections: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()  # further ones: title, sentences with a label
 
 
 def write_report(
@@ -87,6 +88,8 @@ def _sections(result: BacktestResult, metrics: Metrics, market: Market | None, e
     if extras.grid is not None:
         about = f"{on_page(extras.grid.figure)}; the outlined cell is in use"
         yield _section("Parameters", heatmap(extras.grid), about)
+    for title, sentences in extras.sections:
+        yield _section(title, _pairs_list(sentences))
     if extras.honesty is not None:
         yield _section("Skill or luck", _pairs_list(luck_lines(extras.honesty)))
     yield _section("What qualifies these figures", _notes(result, metrics, extras.honesty))

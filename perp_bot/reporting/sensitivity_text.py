@@ -44,6 +44,18 @@ def verdict(found: Sensitivity) -> str:
     return text
 
 
+def report_lines(found: Sensitivity) -> tuple[tuple[str, str], ...]:
+    """Return what a report says of the neighbourhood, a label and a sentence each."""
+    lines = [("verdict", verdict(found))]
+    for strip in found.strips:
+        tried = [
+            f"{value:g}: {usd(profit, sign=True)}" for value, profit in zip(strip.values, strip.profit_usd, strict=True)
+        ]
+        share = pct(strip.share_profitable, digits=0)
+        lines.append((strip.name, f"{share} of the values above 0; profit in USD: {', '.join(tried)}"))
+    return tuple(lines)
+
+
 def shade(value: float | None, most: float, *, plain: bool) -> Text:
     """Return one cell: blocks by size, green and + above 0, red and - below."""
     from rich.text import Text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from perp_bot.backtest.parameters import name_of
 from perp_bot.backtest.walk_forward import LEAST_TRADES, WalkForward, WindowResult
 from perp_bot.core.money import pct, usd
 from perp_bot.reporting.words import day, ratio
@@ -40,6 +41,25 @@ def degradation(found: WalkForward) -> list[str]:
     if share is None:
         return [first, "nothing was gained in sample: there is no edge to lose"]
     return [first, f"a day out of sample earns {pct(share, digits=0)} of a day in sample"]
+
+
+def report_lines(found: WalkForward, objective: str) -> tuple[tuple[str, str], ...]:
+    """Return what a report says of the windows, a label and a sentence each."""
+    lines = [("degradation", line) for line in degradation(found)]
+    for item in found.windows:
+        chosen = ", ".join(f"{name_of(key)} {value:g}" for key, value in item.chosen.items())
+        label = f"test to {day(item.window.test_to_ms)}{' (final)' if item.is_final else ''}"
+        kept = " (the settings in use: too few trades in training)" if item.is_fallback else ""
+        words = (
+            f"{objective} {ratio(item.train_objective)} in, {ratio(item.test_objective)} out; net "
+            f"{usd(item.train_net_usd, sign=True)} in, {usd(item.test_net_usd, sign=True)} out; {chosen}{kept}"
+        )
+        lines.append((label, words))
+    for moved in found.stability:
+        share, spread = pct(moved.share, digits=0), pct(moved.spread, digits=0)
+        words = f"most chosen {moved.most_common:g} ({share} of the windows), spread {spread} of the axis"
+        lines.append((moved.name, words))
+    return tuple(lines)
 
 
 def _windows(found: WalkForward, objective: str) -> Table:

@@ -103,7 +103,12 @@ def test_too_little_data_is_one_line(perpbot: RunCommand, stored: Path) -> None:
 def test_reports_are_pages(perpbot: RunCommand, stored: Path) -> None:
     """The stitched windows, and the plateau of a grid."""
     assert perpbot("walkforward", *WALK, "--report", "walk.html").code == 0
-    assert "test windows stitched" in (stored / "walk.html").read_text()
+    page = (stored / "walk.html").read_text()
+    assert "test windows stitched" in page
+    assert "<h2>Walk-forward</h2>" in page
+    assert "most chosen" in page
+    assert perpbot("sensitivity", "--param", "adx=20,100", "--report", "strip.html").code == 0
+    assert "of the values above 0; profit in USD: 20: " in (stored / "strip.html").read_text()
     assert perpbot("sensitivity", "--grid", "grid.yaml", "--report", "plateau.html").code == 0
     page = (stored / "plateau.html").read_text()
     assert "profit, USD over exit_z and entry_z" in page
