@@ -34,6 +34,8 @@ SHORT = {
     "macd_fast": "macd.fast",
     "macd_slow": "macd.slow",
     "macd_signal": "macd.signal",
+    "macd_rsi_high": "macd.rsi_overbought",
+    "macd_rsi_low": "macd.rsi_oversold",
     "risk": "risk.max_loss_per_trade_pct",
     "timeout": "risk.position_timeout_hours",
 }

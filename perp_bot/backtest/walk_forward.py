@@ -253,7 +253,8 @@ def _stitched(
     if ends:
         cost = sum(one.closing_cost_usd for one in found)
         notes.append(
-            f"{ends} positions were open at a window's end: closed there for {cost:.2f} USD, not among the trades"
+            f"positions that were open at the end of {ends} windows are closed there for {cost:.2f} USD; they are not "
+            "among the trades"
         )
     blocked: dict[str, int] = {}
     for result in tested:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from perp_bot.cli.backtesting import progress
 from perp_bot.cli.output import put, put_json
 from perp_bot.cli.research_case import ResearchCase
-from perp_bot.core.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_OK
+from perp_bot.core.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     from perp_bot.backtest.lookahead import Checked
@@ -37,6 +37,11 @@ def lookahead(case: ResearchCase, *, all_strategies: bool, bars: int, as_json: b
                     put(_line(item.symbol, checked))
     except KeyboardInterrupt:
         is_partial = True
+    if not is_partial and not any(checked.bars for _, checked in done if not checked.what.startswith("indicator")):
+        raise UsageError(
+            f"nothing can be checked: fewer {market.timeframe} candles are stored than the strategies' warm-up takes "
+            f"({max(len(item.candles) for item in market.symbols):,} of {_warm_up(case):,})"
+        )
     wrong = [checked for _, checked in done if checked.finding is not None]
     if as_json:
         put_json({
@@ -50,6 +55,14 @@ def lookahead(case: ResearchCase, *, all_strategies: bool, bars: int, as_json: b
         put(f"{settled} indicators settle within the bars they declare")
         put(f"no look-ahead, no unsettled warm-up in {sum(checked.decisions for _, checked in done):,} comparisons")
     return EXIT_FAILURE if wrong else EXIT_INTERRUPTED if is_partial else EXIT_OK
+
+
+def _warm_up(case: ResearchCase) -> int:
+    """Return the bars a decision is made from."""
+    from perp_bot.indicators.warmup import decision_window
+    from perp_bot.strategies.parameters import params_of
+
+    return decision_window(params_of(case.config))
 
 
 def _checks(case: ResearchCase, item: SymbolMarket, names: tuple[str, ...], bars: int) -> Iterator[Checked]:
@@ -80,5 +93,5 @@ def _line(symbol: str, checked: Checked) -> str:
         return f"{symbol} {checked.what}: WRONG: {checked.finding.text}"
     if not checked.bars:
         return f"{symbol} {checked.what}: not checked, fewer candles than its warm-up are stored"
-    acted = f", {checked.entries:,} entries and {checked.exits:,} exits among them" if checked.entries else ""
+    acted = f", {checked.entries:,} entries and {checked.exits:,} exits among them"
     return f"{symbol} {checked.what}: {checked.bars:,} bars, {checked.decisions:,} comparisons, all equal{acted}"

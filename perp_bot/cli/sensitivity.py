@@ -136,6 +136,8 @@ def _show(found: Sensitivity, run_id: str, odds: SharpeOdds, notes: tuple[str, .
     profit, trades = usd(float(found.profit_usd[found.best]), sign=True), int(table.trades[found.best])
     lines = [("best", f"{words}: {profit} USD, {trades} trades")]
     lines += luck_lines(Honesty(odds))
+    if not table.trades.any():
+        lines.append(("empty", "no set made a trade: is the span longer than the warm-up? (perpbot data list)"))
     if found.plan.left_out:
         lines.append(("left out", f"{found.plan.left_out:,} combinations that cannot be: {found.plan.left_out_reason}"))
     if found.swept.is_partial:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _BLOCKS, _PLAIN = "░▒▓█", ".:+#"
+_WIDE_COLUMNS = 16  # of a map; with more the cells are narrower
 
 
 def print_sensitivity(console: Console, found: Sensitivity, in_use_usd: str) -> None:
@@ -23,10 +24,10 @@ def print_sensitivity(console: Console, found: Sensitivity, in_use_usd: str) -> 
     plain = not (console.encoding or "").lower().startswith("utf")
     console.print(Text(f"settings in use: {in_use_usd} USD"))
     if found.strips:
-        console.print(_strip_table(found.strips, plain=plain))
+        console.print(_strip_table(found.strips, plain=plain, has_colour=console.color_system is not None))
     for item in found.maps:
         console.print()
-        console.print(heatmap_text(item, plain=plain))
+        console.print(heatmap_text(item, plain=plain), soft_wrap=True)
     console.print()
     console.print(Text(verdict(found), style="bold"))
 
@@ -56,16 +57,16 @@ def report_lines(found: Sensitivity) -> tuple[tuple[str, str], ...]:
     return tuple(lines)
 
 
-def shade(value: float | None, most: float, *, plain: bool) -> Text:
-    """Return one cell: blocks by size, green and + above 0, red and - below."""
+def shade(value: float | None, most: float, *, plain: bool, blocks: int = 2) -> Text:
+    """Return a cell: blocks by size, green and + above 0, red and - below."""
     from rich.text import Text
 
     if value is None or not math.isfinite(value):
-        return Text("  ? ")
+        return Text("?".rjust(blocks + 1))
     levels = _PLAIN if plain else _BLOCKS
     block = levels[min(len(levels) - 1, int(abs(value) / most * len(levels)))] if most else levels[0]
     sign, style = ("+", "green") if value > 0 else ("-", "red")
-    return Text(f" {sign}{block}{block}", style=style)
+    return Text(sign + block * blocks, style=style)
 
 
 def heatmap_text(item: Heatmap, *, plain: bool) -> RenderableType:
@@ -78,20 +79,32 @@ def heatmap_text(item: Heatmap, *, plain: bool) -> RenderableType:
     if item.others:
         head += f", median over the other {item.others}"
     lines = [Text(head, style="bold")]
+    blocks = 2 if len(item.x) <= _WIDE_COLUMNS else 1
     for y, row in zip(item.y, item.values, strict=True):
         line = Text(f"{y:>8g} ", style="dim")
+        is_open = False
         for x, value in zip(item.x, row, strict=True):
-            cell = shade(value, most, plain=plain)
-            if item.chosen == (x, y):
-                cell = Text.assemble("[", Text(cell.plain[1:], style=cell.style), "]")
-            line.append_text(cell)
-            line.append(" " * (5 - len(cell.plain)))
+            is_chosen = item.chosen == (x, y)
+            line.append("[" if is_chosen else "]" if is_open else " ", style="bold")
+            line.append_text(shade(value, most, plain=plain, blocks=blocks))
+            is_open = is_chosen
+        line.append("]" if is_open else "", style="bold")
         lines.append(line)
-    lines.append(Text(" " * 9 + "".join(f"{x:>4.4g} " for x in item.x), style="dim"))
+    lines.append(Text(" " * 10 + _axis([f"{x:.4g}" for x in item.x], blocks + 2), style="dim"))
     return Text("\n").join(lines)
 
 
-def _strip_table(strips: Sequence[Strip], *, plain: bool) -> RenderableType:
+def _axis(labels: list[str], width: int) -> str:
+    """Return the labels under their columns, as many as have room."""
+    out = ""
+    for place, label in enumerate(labels):
+        if len(out) <= place * width:
+            out = out.ljust(place * width) + label + " "
+    return out
+
+
+def _strip_table(strips: Sequence[Strip], *, plain: bool, has_colour: bool) -> RenderableType:
+    # without colour a loss is a dash: its size is then said by `worst` alone
     from rich.table import Table
     from rich.text import Text
 
@@ -109,11 +122,11 @@ def _strip_table(strips: Sequence[Strip], *, plain: bool) -> RenderableType:
                 cells.append("?")
                 continue
             block = levels[min(len(levels) - 1, int(abs(value) / most * len(levels)))] if most else levels[0]
-            cells.append(block if value > 0 or not plain else "-", style="green" if value > 0 else "red")
+            cells.append(block if value > 0 or has_colour else "-", style="green" if value > 0 else "red")
         tried = [value for value in strip.profit_usd if value is not None]
         table.add_row(
             Text(strip.name), Text(f"{strip.in_use:g}"), Text(f"{strip.values[0]:g} .. {strip.values[-1]:g}"),
-            Text.assemble(cells, f" {pct(strip.share_profitable, digits=0)} above 0"),
+            Text.assemble(cells, f" {pct(strip.share_profitable, digits=0)} > 0"),
             Text(usd(min(tried), sign=True) if tried else "-"), Text(usd(max(tried), sign=True) if tried else "-"),
         )  # fmt: skip
     return table

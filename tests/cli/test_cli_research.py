@@ -238,7 +238,18 @@ def test_lookahead_names_a_bar_with_exit_code_1(
 def test_lookahead_on_too_few_candles_is_said(perpbot: RunCommand, stored: Path) -> None:
     """Nothing is called clean that was not looked at."""
     ran = perpbot("lookahead", "--to", "2023-11-20")
-    assert "not checked, fewer candles than its warm-up are stored" in ran.out
+    assert ran.code == 2
+    assert "no look-ahead" not in ran.out
+    assert (
+        "nothing can be checked: fewer 1h candles are stored than the strategies' warm-up takes (120 of 512)" in ran.err
+    )
+
+
+def test_a_sensitivity_without_a_trade_says_so(perpbot: RunCommand, stored: Path) -> None:
+    """Not robust, and why."""
+    shown = perpbot("sensitivity", "--to", "2023-11-20", "--param", "adx=20,30").out
+    assert "not robust" in shown
+    assert "no set made a trade" in shown
 
 
 # ------------------------------------------------------------ screen
