@@ -3,7 +3,8 @@
 - In each training window the whole grid is run; the set with the highest objective among those with at least
   `LEAST_TRADES` trades is chosen, the first of equals. Where no set has that many, the settings in use stay.
 - Indicators are warm at the first close of a window: their history is what lies before it.
-- Each test window is a fresh account of `trading.capital_usd` (with compounding: of what the one before ended with).
+- The first test window begins with `trading.capital_usd`, each further one with what the one before ended with, as if
+  the operator set the capital to it; limits begin anew. Training windows have the same capital.
   A position that is open at its end is closed at the last close, for the taker fee and the mean slippage.
 - The stitched equity is the test windows one after another. Nothing in them was seen when their parameters were chosen.
 - The last test window is kept back: an ordinary run works on a market that ends before it.
@@ -60,6 +61,7 @@ class WindowResult:
     is_final: bool
     chosen: Point  # all parameters of the grid; the settings in use where no set had enough trades
     is_fallback: bool
+    capital_usd: float  # that training and test begin with
     train_objective: float | None
     train_net_usd: float
     train_trades: int
@@ -67,6 +69,16 @@ class WindowResult:
     test_net_usd: float  # equity at the end less start: open positions and their closing costs included
     test_trades: int
     closing_cost_usd: float  # of the position that the window's end closed
+
+    @property
+    def train_return(self) -> float:
+        """Net of the training window over its capital, a fraction."""
+        return self.train_net_usd / self.capital_usd
+
+    @property
+    def test_return(self) -> float:
+        """Net of the test window over its capital, a fraction."""
+        return self.test_net_usd / self.capital_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +108,13 @@ class WalkForward:
 
     @property
     def efficiency(self) -> float | None:
-        """Net a day out of sample over net a day in sample; None where nothing was gained in sample."""
+        """Return a day out of sample over return a day in sample; None where nothing was gained in sample."""
         inside_days = sum(item.window.train_to_ms - item.window.train_from_ms for item in self.windows) / DAY_MS
         outside_days = sum(item.window.test_to_ms - item.window.train_to_ms for item in self.windows) / DAY_MS
-        inside = sum(item.train_net_usd for item in self.windows)
+        inside = sum(item.train_return for item in self.windows)
         if inside <= 0 or not inside_days or not outside_days:
             return None
-        return sum(item.test_net_usd for item in self.windows) / outside_days / (inside / inside_days)
+        return sum(item.test_return for item in self.windows) / outside_days / (inside / inside_days)
 
 
 def plan(config: Config, market: Market, options: WalkOptions, from_ms: int | None, to_ms: int | None) -> Schedule:
@@ -154,9 +166,10 @@ def walk_forward(
         for place, window in enumerate(todo):
             one, result = _window(config, known, grid, strategy, options, points, window, capital)
             done.append((replace(one, is_final=window is windows.final), result))
-            if config.backtest.compounding:
-                capital += one.test_net_usd
+            capital += one.test_net_usd
             advance((place + 1) / (len(todo) + 1))
+            if capital <= 0:
+                break
         span = (todo[0].train_to_ms, todo[-1].test_to_ms)
         over_all = run_points_on(config, grid, strategy, points, *span_of(grid, *span))
         sharpes = tuple(float(value) for value in over_all.sharpe if math.isfinite(value))
@@ -183,25 +196,25 @@ def _window(
     window: Window,
     capital_usd: float,
 ) -> tuple[WindowResult, BacktestResult]:
-    table = run_points_on(config, grid, strategy, points, *span_of(grid, window.train_from_ms, window.train_to_ms))
+    own = with_values(config, {"trading.capital_usd": capital_usd})
+    training = span_of(grid, window.train_from_ms, window.train_to_ms)
+    table = run_points_on(own, grid, strategy, points, *training)
     best = choose(table, options.objective)
     if best is None:
         chosen: Point = {axis.key: value_in(config, axis.key) for axis in options.axes}
-        table = run_points_on(
-            config, grid, strategy, [chosen], *span_of(grid, window.train_from_ms, window.train_to_ms)
-        )
+        table = run_points_on(own, grid, strategy, [chosen], *training)
     else:
         chosen = points[best]
     row = 0 if best is None else best
-    tuned = with_values(config, {**chosen, "trading.capital_usd": capital_usd})
+    tuned = with_values(own, chosen)
     span = RunOptions(window.train_to_ms, window.test_to_ms)
     result, cost = closed_at_end(tuned, run(tuned, market, strategy, span))
     judged = run_points_on(tuned, grid, strategy, [{}], *span_of(grid, span.from_ms, span.to_ms))
     column = OBJECTIVES[options.objective]
     return WindowResult(
-        window=window, is_final=False, chosen=chosen, is_fallback=best is None,
+        window=window, is_final=False, chosen=chosen, is_fallback=best is None, capital_usd=capital_usd,
         train_objective=_known(getattr(table, column)[row]),
-        train_net_usd=float(table.end_equity_usd[row]) - config.trading.capital_usd,
+        train_net_usd=float(table.end_equity_usd[row]) - capital_usd,
         train_trades=int(table.trades[row]),
         test_objective=_known(getattr(judged, column)[0]),
         test_net_usd=float(result.equity_usd[-1]) - capital_usd,
@@ -243,13 +256,14 @@ def _stitched(
     """Return the test windows as one account, each on top of the one before."""
     first = tested[0]
     start = config.trading.capital_usd
-    equity, so_far = [], start
-    for one, result in zip(found, tested, strict=True):
-        equity.append(so_far + (result.equity_usd - result.start_equity_usd))
-        so_far += one.test_net_usd
     ends = sum(1 for one in found if one.closing_cost_usd > 0)
-    notes = list(first.notes)
-    notes.append(f"{len(found)} test windows stitched; each begins as a fresh account, its limits not yet used")
+    # what only some windows say (hours without a rate) is said by the sums
+    notes = [note for note in first.notes if all(note in result.notes for result in tested)]
+    notes.append(
+        f"{len(found)} test windows stitched; each begins with what the one before left, its limits not yet used"
+    )
+    if found[-1].capital_usd + found[-1].test_net_usd <= 0:
+        notes.append("the account was used up: no window after that")
     if ends:
         cost = sum(one.closing_cost_usd for one in found)
         notes.append(
@@ -265,7 +279,7 @@ def _stitched(
         rows=sum(result.rows for result in tested),
         trades=_joined_trades([result.trades for result in tested]),
         close_ms=np.concatenate([result.close_ms for result in tested]),
-        equity_usd=np.concatenate(equity),
+        equity_usd=np.concatenate([result.equity_usd for result in tested]),
         held_usd=np.concatenate([_closed(result.held_usd) for result in tested]),
         blocked=blocked,
         open_positions=0,
@@ -317,7 +331,9 @@ def as_json(found: WalkForward, options: WalkOptions) -> dict[str, Any]:
             {
                 "train_from": iso(item.window.train_from_ms), "train_to": iso(item.window.train_to_ms),
                 "test_to": iso(item.window.test_to_ms), "is_final": item.is_final, "chosen": dict(item.chosen),
-                "is_fallback": item.is_fallback, "train_objective": item.train_objective,
+                "is_fallback": item.is_fallback, "capital_usd": item.capital_usd,
+                "train_return": item.train_return, "test_return": item.test_return,
+                "train_objective": item.train_objective,
                 "train_net_usd": item.train_net_usd, "train_trades": item.train_trades,
                 "test_objective": item.test_objective, "test_net_usd": item.test_net_usd,
                 "test_trades": item.test_trades, "closing_cost_usd": item.closing_cost_usd,

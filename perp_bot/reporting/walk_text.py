@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 from perp_bot.backtest.parameters import name_of
 from perp_bot.backtest.walk_forward import LEAST_TRADES, WalkForward, WindowResult
-from perp_bot.core.money import pct, usd
+from perp_bot.core.money import pct
 from perp_bot.reporting.words import day, ratio
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+
+_SHOWN = 24  # choices of a parameter on a screen; a report has all
 
 
 def print_walk(console: Console, found: WalkForward, objective: str) -> None:
@@ -30,17 +33,17 @@ def print_walk(console: Console, found: WalkForward, objective: str) -> None:
 
 def degradation(found: WalkForward) -> list[str]:
     """Return what is left out of sample, in words."""
-    inside = sum(item.train_net_usd for item in found.windows)
-    outside = sum(item.test_net_usd for item in found.windows)
+    inside = sum(item.train_return for item in found.windows) / len(found.windows)
+    outside = sum(item.test_return for item in found.windows) / len(found.windows)
     won = sum(item.test_net_usd > 0 for item in found.windows)
     first = (
-        f"in sample {usd(inside, sign=True)} USD, out of sample {usd(outside, sign=True)} USD; "
+        f"mean return of a window: in sample {pct(inside, sign=True)}, out of sample {pct(outside, sign=True)}; "
         f"{won} of {len(found.windows)} test windows gained"
     )
     share = found.efficiency
     if share is None:
         return [first, "nothing was gained in sample: there is no edge to lose"]
-    return [first, f"a day out of sample earns {pct(share, digits=0)} of a day in sample"]
+    return [first, f"a day out of sample returns {pct(share, digits=0)} of a day in sample"]
 
 
 def report_lines(found: WalkForward, objective: str) -> tuple[tuple[str, str], ...]:
@@ -51,8 +54,8 @@ def report_lines(found: WalkForward, objective: str) -> tuple[tuple[str, str], .
         label = f"test to {day(item.window.test_to_ms)}{' (final)' if item.is_final else ''}"
         kept = " (the settings in use: too few trades in training)" if item.is_fallback else ""
         words = (
-            f"{objective} {ratio(item.train_objective)} in, {ratio(item.test_objective)} out; net "
-            f"{usd(item.train_net_usd, sign=True)} in, {usd(item.test_net_usd, sign=True)} out; {chosen}{kept}"
+            f"{objective} {ratio(item.train_objective)} in, {ratio(item.test_objective)} out; return "
+            f"{pct(item.train_return, sign=True)} in, {pct(item.test_return, sign=True)} out; {chosen}{kept}"
         )
         lines.append((label, words))
     for moved in found.stability:
@@ -67,7 +70,7 @@ def _windows(found: WalkForward, objective: str) -> Table:
     from rich.text import Text
 
     table = Table.grid(padding=(0, 2, 0, 0))
-    heads = ("train", "test until", f"{objective} in", "out", "net in", "out", "trades", "")
+    heads = ("train", "test until", f"{objective} in", "out", "return in", "out", "trades", "")
     for place in range(len(heads)):
         table.add_column(justify="left" if place in (0, 1, 7) else "right", no_wrap=True)
     table.add_row(*(Text(head, style="dim") for head in heads))
@@ -82,8 +85,8 @@ def _row(item: WindowResult) -> tuple[str, ...]:
         day(item.window.test_to_ms) + (" final" if item.is_final else ""),
         ratio(item.train_objective),
         ratio(item.test_objective),
-        usd(item.train_net_usd, sign=True),
-        usd(item.test_net_usd, sign=True),
+        pct(item.train_return, sign=True),
+        pct(item.test_return, sign=True),
         f"{item.train_trades}/{item.test_trades}",
         "*" if item.is_fallback else "",
     )
@@ -102,6 +105,6 @@ def _stability(found: WalkForward) -> Table:
             Text(item.name),
             Text(f"{item.most_common:g} ({pct(item.share, digits=0)})"),
             Text(pct(item.spread, digits=0)),
-            Text(" ".join(f"{value:g}" for value in item.chosen)),
+            Text(("... " if len(item.chosen) > _SHOWN else "") + " ".join(f"{v:g}" for v in item.chosen[-_SHOWN:])),
         )
     return table

@@ -81,20 +81,25 @@ def test_each_window_is_what_engine_and_sweep_say() -> None:
     points = list(grid_points(AXES))
     assert len(found.windows) == 4
     assert found.points == 6
+    capital = 670.0
     for item in found.windows:
         window = item.window
+        assert item.capital_usd == pytest.approx(capital)
+        own = with_values(CONFIG, {"trading.capital_usd": item.capital_usd})
         table = run_points(
-            CONFIG, market, "mean_reversion", points, from_ms=window.train_from_ms, to_ms=window.train_to_ms
+            own, market, "mean_reversion", points, from_ms=window.train_from_ms, to_ms=window.train_to_ms
         )
         assert table.trades.min() >= walk.LEAST_TRADES
         assert item.chosen == points[int(np.argmax(table.net_usd))]
         assert item.train_objective == table.net_usd.max()
-        tuned = with_values(CONFIG, item.chosen)
+        tuned = with_values(own, item.chosen)
         result = run(tuned, market, "mean_reversion", RunOptions(window.train_to_ms, window.test_to_ms))
         assert item.test_trades == len(result.trades)
         cost = result.held_usd[-1] * (0.00045 + 0.0003)
         assert item.closing_cost_usd == pytest.approx(cost)
-        assert item.test_net_usd == pytest.approx(result.equity_usd[-1] - 670.0 - cost)
+        capital = float(result.equity_usd[-1]) - cost  # the next window begins with it
+        assert item.test_net_usd == pytest.approx(capital - item.capital_usd)
+        assert item.test_return == pytest.approx(capital / item.capital_usd - 1)
     stitched = found.stitched
     assert stitched.equity_usd[-1] == pytest.approx(670.0 + sum(item.test_net_usd for item in found.windows))
     assert len(stitched.trades) == sum(item.test_trades for item in found.windows) > 20
@@ -166,17 +171,26 @@ def test_without_enough_trades_the_settings_in_use_stay() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_compounding_goes_on_with_what_the_window_before_ended_with() -> None:
-    """Sizes follow the account; without it each window begins with the capital."""
-    market = wandering(33, BARS)
-    compounding = replace(CONFIG, backtest=replace(CONFIG.backtest, compounding=True))
-    found = walked(market, config=compounding)
-    second = found.windows[1]
-    carried = 670.0 + found.windows[0].test_net_usd
-    tuned = with_values(compounding, {**second.chosen, "trading.capital_usd": carried})
-    span = RunOptions(second.window.train_to_ms, second.window.test_to_ms)
-    assert second.test_trades == len(run(tuned, market, "mean_reversion", span).trades)
-    assert found.stitched.equity_usd[-1] == pytest.approx(670.0 + sum(item.test_net_usd for item in found.windows))
+def test_an_account_that_loses_never_ends_below_zero() -> None:
+    """A strategy that bleeds for many windows: each has what the one before left, and its orders shrink with it."""
+    costly = config_with(**{**LOOSE, **NO_LIMITS, "backtest__taker_fee_rate": 0.01, "backtest__maker_fee_rate": 0.01})
+    found = walked(wandering(33, BARS), config=costly)
+    capitals = [item.capital_usd for item in found.windows]
+    assert capitals == sorted(capitals, reverse=True)
+    assert capitals[-1] < 0.8 * capitals[0]
+    assert found.stitched.equity_usd.min() > 0
+    sizes = found.stitched.trades.size * found.stitched.trades.entry_px
+    assert sizes[-1] < 0.9 * sizes[0]
+
+
+def test_efficiency_is_return_a_day_over_return_a_day() -> None:
+    """Six days in sample gain 6 %, three days out of sample gain 1 %: a third of a day's return is left."""
+    day = DAY_MS
+    one = walk.WindowResult(Window(0, 6 * day, 9 * day), False, {}, False, 100.0, None, 6.0, 9, None, 1.0, 9, 0.0)
+    blank = dict.fromkeys(("schedule", "stability", "points", "left_out", "trial_sharpes", "stitched"))
+    found = WalkForward(windows=(one,), is_partial=False, **blank)  # type: ignore[arg-type]
+    assert found.efficiency == pytest.approx((1 / 3) / (6 / 6))
+    assert replace(found, windows=(replace(one, train_net_usd=-1.0),)).efficiency is None
 
 
 @pytest.mark.slow
@@ -201,7 +215,7 @@ def test_an_interruption_keeps_the_finished_windows() -> None:
 def test_stability_says_how_much_a_parameter_moved() -> None:
     """The most common choice, its share, and the spread over the axis."""
     axis = axis_of("entry_z", [1.0, 1.5, 2.0], "t")
-    blank = walk.WindowResult(Window(0, 1, 2), False, {}, False, None, 0.0, 0, None, 0.0, 0, 0.0)
+    blank = walk.WindowResult(Window(0, 1, 2), False, {}, False, 1.0, None, 0.0, 0, None, 0.0, 0, 0.0)
     found = [replace(blank, chosen={axis.key: value}) for value in (1.0, 2.0, 1.0, 1.0)]
     (item,) = walk._stability((axis,), found)
     assert (item.most_common, item.share) == (1.0, 0.75)

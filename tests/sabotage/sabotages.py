@@ -531,8 +531,8 @@ SABOTAGES = (
         "parameters are chosen on the window that judges them",
         "known mistake: in sample called out of sample",
         "backtest/walk_forward.py",
-        "strategy, points, *span_of(grid, window.train_from_ms, window.train_to_ms)",
-        "strategy, points, *span_of(grid, window.train_from_ms, window.test_to_ms)",
+        "training = span_of(grid, window.train_from_ms, window.train_to_ms)",
+        "training = span_of(grid, window.train_from_ms, window.test_to_ms)",
         "backtest/test_walk_forward.py::test_each_window_is_what_engine_and_sweep_say",
     ),
     Sabotage(
