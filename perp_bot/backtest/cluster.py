@@ -80,7 +80,9 @@ def _client(address: str) -> Iterator[Any]:
         raise UsageError(
             "--cluster needs Dask, which is not installed: pip install 'perp-bot[cluster]', or leave --cluster out"
         ) from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it has to say, we say in one line
+    for name in list(logging.root.manager.loggerDict):  # Dask sets the level of each; what they say, we say in a line
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         client = Client(address, timeout=f"{CONNECT_S}s", set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
@@ -154,7 +156,9 @@ def _run(
                 raise _told(future.exception(), number, blocks)
             if future.status != "finished":
                 left = len(futures) + 1
-                raise ClusterAway(_lost(address, left) if client.status == "running" else _gone(address, left))
+                if client.status != "running":
+                    raise ClusterAway(_gone(address, left))
+                raise ClusterAway(_lost(address, f"block {number + 1} of {len(blocks)} and {left - 1} more"))
             yield number, replace(future.result(), points=tuple(points[place] for place in blocks[number]))
     finally:
         client.cancel([future for future, _ in futures.values()], force=True)
@@ -175,12 +179,12 @@ def _next(ended: queue.SimpleQueue[Any], client: Any, address: str, left: int) -
         now = time.monotonic()
         alone_since = now if alone_since is None else alone_since
         if now - alone_since > LOST_S:
-            raise ClusterAway(_lost(address, left))
+            raise ClusterAway(_lost(address, f"{left} blocks"))
 
 
-def _lost(address: str, left: int) -> str:
+def _lost(address: str, left: str) -> str:
     return (
-        f"the Dask cluster at {address} lost every worker that held the data, with {left} blocks to do: most likely "
+        f"the Dask cluster at {address} lost every worker that held the data, with {left} to do: most likely "
         f"they ran out of memory; {_MEMORY}"
     )
 

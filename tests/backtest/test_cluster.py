@@ -20,7 +20,7 @@ from perp_bot.backtest.cluster import sweep_on_cluster
 from perp_bot.backtest.parameters import axis_of, grid_points
 from perp_bot.backtest.sweep import SweepTable, run_points
 from perp_bot.backtest.sweep_blocks import SweepCase, Swept
-from perp_bot.core.errors import ClusterAway, PerpBotError
+from perp_bot.core.errors import ClusterAway, PerpBotError, UsageError
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -161,8 +161,24 @@ def test_a_block_that_ends_every_worker_is_one_message(two_workers: Cluster, mon
 
     monkeypatch.setattr(cluster, "run_block", cluster_faults.end_the_worker)
     monkeypatch.setattr(cluster, "LOST_S", 5)
-    with pytest.raises(PerpBotError, match=r"lost every worker .* out of memory; give the workers"):
+    with pytest.raises(PerpBotError, match=r"lost every worker .* block \d+ of \d+ and .* out of memory; give"):
         sweep_on_cluster(two_workers.address, case_of(39, 800), POINTS, lambda share: None, block_points=30)
+
+
+def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not installed: what to install, or to leave the option out."""
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UsageError, match=r"Dask, which is not installed: pip install 'perp-bot\[cluster\]'"):
+        sweep_on_cluster("tcp://127.0.0.1:9", case_of(40, 800), POINTS, lambda share: None)
+
+
+@pytest.mark.usefixtures("patient")
+def test_workers_of_another_version_are_refused(two_workers: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bits would differ: named with both versions, before anything is computed."""
+    ours = cluster.program()
+    monkeypatch.setattr(cluster, "VERSION", "9.9.9")
+    with pytest.raises(UsageError, match=rf"runs perpbot, numpy, numba {ours[0]}, .* this is 9\.9\.9, "):
+        sweep_on_cluster(two_workers.address, case_of(40, 800), POINTS, lambda share: None)
 
 
 def test_no_cluster_is_one_line_and_its_own_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
