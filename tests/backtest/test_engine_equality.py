@@ -11,8 +11,11 @@ from market_rig import QUARTER, START, config_with, wandering, with_path
 from perp_bot.backtest import account_kernel
 from perp_bot.backtest.compiled import research_kernel
 from perp_bot.backtest.engine import RunOptions, run
+from perp_bot.backtest.grid import grid_of
+from perp_bot.backtest.kernel_mean_reversion import MeanReversionKernel
 from perp_bot.backtest.market import Market, Regimes
 from perp_bot.backtest.results import BacktestResult
+from perp_bot.backtest.strategy_kernel import exact_row
 from perp_bot.config.model import Config
 
 LOOSE = {
@@ -147,6 +150,35 @@ def test_the_kernels_are_compiled_for_one_form_of_their_arguments() -> None:
         for strategy in ("mean_reversion", "macd_cross"):
             run(*case(seed), strategy)
     assert len(research_kernel(account_kernel.simulate).signatures) == 1
+
+
+@pytest.mark.slow
+def test_a_tie_is_settled_by_the_decisions_own_window() -> None:
+    """A threshold set to a candidate's very ADX, carried or exact: the strict comparison is the decision's."""
+    market = wandering(4, 3_000)
+    grid = grid_of(market)
+    loose = config_with(**{**LOOSE, **NO_LIMITS})
+    kernel = MeanReversionKernel()
+    columns = kernel.columns(grid, kernel.params(loose))
+    found = kernel.candidates(grid, columns, loose, kernel.limits(loose, {}))
+    bars = [int(bar) for bar, side in zip(found.bar, found.side, strict=True) if side == 0 and bar > 600][:12]
+    assert len(bars) == 12
+    told_apart = 0
+    for bar in bars:
+        exact = exact_row(grid, 0, bar, kernel.params(loose)).adx
+        carried = float(columns["adx"][0, bar])
+        assert exact is not None
+        told_apart += exact != carried
+        for threshold in (exact, carried, float(np.nextafter(exact, 100.0))):
+            config = replace(loose, signals=replace(loose.signals, adx_threshold=threshold))
+            limits = kernel.limits(config, {})
+            again = kernel.candidates(grid, columns, config, limits)
+            entered = any(
+                b == bar and s == 0 and values[2] < threshold
+                for b, s, values in zip(again.bar, again.side, again.values, strict=True)
+            )
+            assert entered == (exact < threshold), (bar, exact, carried, threshold)
+    assert told_apart > 0, "no carried value differs: the test says nothing"
 
 
 def test_a_run_is_the_same_again() -> None:
