@@ -28,6 +28,7 @@ from perp_bot.data.db.reader import Reader
 from perp_bot.data.db.rows import DecisionRow, OrderRow, Row, TradeRow
 from perp_bot.data.db.writer import Writer
 from perp_bot.data.market import FeedHealth
+from perp_bot.data.recorder import Recorder
 from perp_bot.ipc.tokens import TokenStore
 from perp_bot.strategies import registry
 from perp_bot.trading import recovery
@@ -38,6 +39,7 @@ from perp_bot.trading.history import SeriesHistory
 from perp_bot.trading.journal import Journal
 from perp_bot.trading.loop import Hooks, TradingLoop
 from perp_bot.trading.notes import Notes
+from perp_bot.trading.outside import RecordedOutside
 from perp_bot.trading.queue import EventQueue
 
 TIMEFRAME = "15m"
@@ -143,12 +145,17 @@ class LoopRig:
         self.writer = StampingWriter(path, emergency=folder / "emergency", clock=self.clock)
         self.writer.start()
         self.market = QuietMarket()
-        journal = Journal(self.writer)
+        (folder / "recording").mkdir()
+        self._recorder = Recorder(folder / "recording", limit_bytes=1 << 30)
+        self._recorder.start()
+        outside = RecordedOutside(self._recorder)  # as the daemon records
+        journal = Journal(self.writer, outside)
         strategy = registry.create(registry.DEFAULT, self.config)
         with Reader(path) as reader:
             self.desk = recovery.rebuild(
                 self.config, strategy, lambda: INSTRUMENTS, folder / "KILL", reader, force=True, book_max_age_ms=10**12
             )
+        self.desk.outside = outside
         self._notes = Notes(journal, lambda note: None, lambda kind, text, symbol: None)
         self._books = Bookkeeper(self.desk, journal, self._notes, lambda fills, payments, cash: None)
         self._boundary = BoundaryDesk(self.desk, journal, self._books, self._notes, lambda symbol, timeframe, count: [])
@@ -170,13 +177,14 @@ class LoopRig:
         return self._boundary.window
 
     def close(self) -> None:
-        """End the writer."""
+        """End the writer and the recorder."""
+        self._recorder.stop(None)
         self.writer.stop(10.0)
 
     def new_loop(self) -> TradingLoop:
         """Return a loop over the same desk (a stopped loop is not started again)."""
         controls = Controls(self.desk, self._journal, self._notes, self._books, TokenStore("bench"), "bench")
-        hooks = Hooks(lambda: None, lambda ms: None, lambda: True, lambda: None)
+        hooks = Hooks(lambda: None, lambda ms: None, lambda: True, Decimal)
         loop = TradingLoop(
             self.desk, self.queue, self.clock, self._journal, self._notes, self._books, self._boundary, controls,
             self.market, hooks,

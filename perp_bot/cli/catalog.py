@@ -43,6 +43,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("Research", "screen", "Rank the stored markets for mean reversion.", "screen:screen"),
     Entry("Research", "lookahead", "Disprove look-ahead, or name the bar.", "lookahead:lookahead"),
     Entry("Research", "compare", "Decide a recorded session again and compare.", "compare:compare"),
+    Entry("Research", "replay", "Run a recorded session again, event by event.", "replay:replay"),
     Entry("Research", "review", "Say what was traded, and whether it was luck.", "review:review"),
     Entry("Research", "runs", "List, show and compare stored results.", "runs:runs"),
     Entry("Research", "bench", "Measure this machine.", "bench:bench"),

@@ -108,6 +108,9 @@ class DataConfig:
         90.0, "Days of history that `perpbot backfill` fetches unless told otherwise.", above=0, high=3650
     )
     db_path: Path = setting(Path("perp_bot.db"), "The database; relative to the config file.")
+    recording_mb: int = setting(
+        1024, "Most MiB of session recordings kept for `perpbot replay`, oldest deleted first; 0 records none.", low=0
+    )
 
 
 @dataclass(frozen=True, slots=True)

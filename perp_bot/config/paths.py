@@ -67,6 +67,11 @@ class RuntimePaths:
         return self.directory / "runs"
 
     @property
+    def recordings(self) -> Path:
+        """Folder of session recordings, one folder a session."""
+        return self.directory / "recordings"
+
+    @property
     def columns(self) -> Path:
         """Folder of the columnar snapshots of the candles: may be deleted at any time, is made again."""
         return self.db.with_name(self.db.name + ".columns")

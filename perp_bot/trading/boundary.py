@@ -108,7 +108,11 @@ class BoundaryDesk:
     def _repair(self, history: SeriesHistory) -> None:
         """Fill the history from the store, which REST completes."""
         last = history.last
-        stored = self._stored(history.symbol, self._timeframe, self.window + 64)
+        stored = self._desk.outside.ask(
+            "stored candles",
+            list[Candle],
+            lambda: self._stored(history.symbol, self._timeframe, self.window + 64),
+        )
         if not stored or (last is not None and stored[-1].open_ms < last.open_ms):
             stored = [*stored, *history.until(2**62)]
         fresh = SeriesHistory(history.symbol, self._timeframe, self.window + 64)
@@ -239,13 +243,17 @@ class BoundaryDesk:
     def _send(self, intent: OrderIntent, now_ms: int) -> None:
         """Look at the latch, then hand a committed intent to the executor."""
         desk = self._desk
-        if intent.role is OrderRole.ENTRY and kill_switch.is_latched(desk.kill_latch):
+        if intent.role is OrderRole.ENTRY and self._is_latched():
             order = orders.new_order(intent)
             self._journal.put(OrderRow(orders.cancelled(order, now_ms, "killed before it was sent")))
             return
         crash_point("send.before")
         desk.executor.submit(intent, now_ms)
         crash_point("send.after")
+
+    def _is_latched(self) -> bool:
+        desk = self._desk
+        return desk.outside.ask("latched before an entry", bool, lambda: kill_switch.is_latched(desk.kill_latch))
 
     def _blocked(self, boundary: Boundary, item: Decided) -> Decided:
         """Return the row of an entry whose intent could not be written: decided again, with that as a reason."""

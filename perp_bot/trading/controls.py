@@ -17,7 +17,7 @@ from perp_bot.decision.exits import exit_intent
 from perp_bot.execution import fills
 from perp_bot.ipc.control import ControlArgs, ControlRequest
 from perp_bot.ipc.protocol import TOKEN_TTL_S, ControlResult, Preview
-from perp_bot.ipc.tokens import TokenStore
+from perp_bot.ipc.tokens import Prepared, TokenStore
 from perp_bot.risk import kill_switch
 from perp_bot.risk.manager import Pause
 from perp_bot.trading.answers import Later
@@ -109,7 +109,7 @@ class Controls:
         def look(is_last: bool) -> ControlResult | None:
             if self._journal.is_on_disk():
                 return result
-            trouble = self._journal.trouble
+            trouble = self._journal.trouble_now
             return _not_stored(result, trouble) if trouble is not None or is_last else None
 
         return Later(look)
@@ -199,7 +199,7 @@ class Controls:
         if args.phrase != self.unkill_phrase:
             raise IpcError(f"coming back from a kill needs the phrase {self.unkill_phrase!r}", code="refused")
         text = f"{self._desk.killed}. Entries will be allowed again on {self._venue}."
-        token = self._tokens.issue("unkill", "all", self._desk.killed)
+        token = self._issue("unkill", "all", self._desk.killed)
         preview = Preview("unkill", "all", token, TOKEN_TTL_S, (), (), text, self.unkill_phrase)
         return ControlResult("done", text, preview)
 
@@ -223,8 +223,26 @@ class Controls:
         if action == "cancel_orders":
             text = f"cancels {len(orders)} entry orders of {_words(args.scope)}; protective stops stay"
         text += "".join(self._old_price(position.symbol) for position in positions)
-        token = self._tokens.issue(action, args.scope, _fingerprint(positions, orders))
+        token = self._issue(action, args.scope, _fingerprint(positions, orders))
         return Preview(action, args.scope, token, TOKEN_TTL_S, rows, order_rows, text)
+
+    def _issue(self, action: str, scope: str, fingerprint: str) -> str:
+        return self._desk.outside.ask("token", str, lambda: self._tokens.issue(action, scope, fingerprint))
+
+    def _spend(self, token: str) -> Prepared:
+        """Return what a token stands for, or raise IpcError."""
+
+        def spend() -> list[str]:
+            try:
+                prepared = self._tokens.spend(token)
+            except IpcError as error:
+                return [error.code, str(error)]
+            return [prepared.action, prepared.scope, prepared.fingerprint]
+
+        found = self._desk.outside.ask("token spent", list[str], spend)
+        if len(found) == 2:
+            raise IpcError(found[1], code=found[0])
+        return Prepared(*found)
 
     def _old_price(self, symbol: str) -> str:
         """Return a warning when what the preview is priced from is old; an estimate must look its age."""
@@ -272,7 +290,7 @@ class Controls:
 
     def _commit(self, args: ControlArgs, who: str, now_ms: int) -> ControlResult | Later:
         assert args.token is not None
-        prepared = self._tokens.spend(args.token)
+        prepared = self._spend(args.token)
         if prepared.action == "unkill":
             return self._unkill(prepared.fingerprint, who, now_ms)
         scope = _args_of(prepared.scope)
@@ -302,16 +320,23 @@ class Controls:
     def _unkill(self, killed_text: str, who: str, now_ms: int) -> Later:
         if self._desk.killed != killed_text:
             raise IpcError("the kill latch has changed since the preview; prepare again", code="changed")
-        try:
-            kill_switch.clear(self._desk.kill_latch)
-        except StoreError as error:
-            raise IpcError(str(error)) from error
+        failure = self._desk.outside.ask("latch not cleared", str | None, self._clear_latch)
+        if failure is not None:
+            raise IpcError(failure)
         self._desk.killed = None
         self._journal.put(StateRow("kill", None, now_ms))
         self._notes.say("UNKILLED", f"kill lifted by {who}", now_ms)
         return self._once_stored(
             ControlResult("done", "the kill is lifted; entries are allowed again" + self._what_else())
         )
+
+    def _clear_latch(self) -> str | None:
+        """Remove the latch file; return why that failed."""
+        try:
+            kill_switch.clear(self._desk.kill_latch)
+        except StoreError as error:
+            return str(error)
+        return None
 
     def _what_else(self) -> str:
         pauses = "; ".join(pause.text for pause in self._desk.pauses)
@@ -341,7 +366,7 @@ class _Flattening:
         flat = ControlResult("flat", text)
         if self._journal.is_on_disk():
             return flat
-        trouble = self._journal.trouble
+        trouble = self._journal.trouble_now
         return _not_stored(flat, trouble) if trouble is not None or is_last else None
 
     def _is_working(self, left: list[Position]) -> bool:

@@ -14,6 +14,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
+from decimal import Decimal
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from perp_bot.config.venues import BASE_URLS, base_url
 from perp_bot.core.clock import VenueClock, monotonic_s, wall_ms
 from perp_bot.core.errors import EXIT_FAILURE, EXIT_OK, ConfigError, HaltedByRisk, PerpBotError, StoreError
 from perp_bot.core.timeframes import MINUTE_MS
-from perp_bot.core.types import Candle, OrderRole
+from perp_bot.core.types import Candle
 from perp_bot.data.answers import VenueStatus
 from perp_bot.data.db.emergency import read_emergency
 from perp_bot.data.db.reader import Reader
@@ -32,7 +33,6 @@ from perp_bot.data.db.writer import Writer
 from perp_bot.data.identity import claim, refuse_earlier, venue_identity
 from perp_bot.data.market import MarketData
 from perp_bot.data.meta import meta_row
-from perp_bot.decision.exits import exit_intent
 from perp_bot.indicators import compiled
 from perp_bot.ipc.protocol import Hello
 from perp_bot.ipc.server import IpcServer
@@ -46,16 +46,14 @@ from perp_bot.strategies import registry
 from perp_bot.strategies.protocol import Strategy
 from perp_bot.trading import recovery
 from perp_bot.trading.auditor import Auditor
-from perp_bot.trading.bookkeeping import Bookkeeper
-from perp_bot.trading.boundary import BoundaryDesk
-from perp_bot.trading.controls import Controls
 from perp_bot.trading.desk import Desk, position_text
-from perp_bot.trading.downtime import Downtime
 from perp_bot.trading.history import SeriesHistory
 from perp_bot.trading.journal import Journal
 from perp_bot.trading.loop import Hooks, TradingLoop
-from perp_bot.trading.notes import Notes
+from perp_bot.trading.needs import check_needs
 from perp_bot.trading.queue import EventQueue
+from perp_bot.trading.recording import DaemonRecording
+from perp_bot.trading.session import Ports, open_session
 from perp_bot.trading.signal_rows import SignalRecorder
 from perp_bot.trading.snapshot import RunFacts, SnapshotBuilder, Sources
 from perp_bot.version import VERSION
@@ -153,47 +151,55 @@ class Daemon:
         writer = Writer(paths.db, backups=paths.backups, emergency=paths.emergency_journal, clock=self._clock)
         writer.start()
         stack.callback(self._stop_writer, writer)
-        journal = Journal(writer)
         strategy = registry.create(config.trading.strategy, config)
         deciding = tuple((symbol, config.data.primary_timeframe) for symbol in config.trading.symbols)
         market = MarketData(config, self._clock, writer, lambda: Reader(paths.db), self._queue, deciding=deciding)
         stack.callback(market.stop)
         venue = market.connect()
         self._queue.set_stepped(self._clock.stepped)
+        recording = self._recording = DaemonRecording(config, paths, self._boot_id, self._venue_name)
+        stack.callback(recording.stop, None)
+        journal = Journal(writer, recording.outside)
         with Reader(paths.db) as reader:
             claimed = claim(reader, venue_identity(market.base_url, venue), self._clock.now_ms())
             if claimed is not None:
                 journal.put(claimed)
             journal.put(meta_row(market.instruments.values(), self._clock.now_ms()))
             desk = self._rebuild(strategy, market, reader)
+            desk.outside = recording.outside
             refuse_earlier(desk.handled_ms, self._clock.now_ms())
             self._emergencies = recovery.never_stored(self._emergencies, reader)
             auditor = Auditor(paths.db, desk.account.start_cash)
         self._refuse_unwatched(desk)
         self._refuse_when_halted(desk)
         journal.put(StateRow("start_cash", str(desk.account.start_cash), self._clock.now_ms()))
+        recording.begin(writer)
         server = self._serve(stack, desk)
-        notes = Notes(journal, server.push_event, self._alert)
-        books = Bookkeeper(desk, journal, notes, auditor.note)
         builder = self._builder(desk, market, server, journal, auditor, venue)
         self._publish_with(server, builder)
-        controls = Controls(desk, journal, notes, books, TokenStore(self._boot_id), self._venue_name)
-        controls.cancel_forbidden(self._clock.now_ms())
-        Downtime(desk, market.client, books, notes).make_up(self._clock.now_ms(), self._replay_from_ms(venue))
-        self._load_history(desk, market, strategy)
-        boundary = BoundaryDesk(desk, journal, books, notes, self._stored_candles(stack))
         signals = SignalRecorder(journal, lambda: None if self._signals is None else self._signals.latest())
-        loop = self._loop = TradingLoop(
-            desk, self._queue, self._clock, journal, notes, books, boundary, controls, market,
-            Hooks(
-                publish=lambda: server.publish(builder.build(desk.handled_ms, self._reconnects)),
-                on_clock=self._on_clock,
-                signals_idle=self._signals_idle,
-                audit=lambda: self._look_around(books, auditor, signals),
+        now_ms = self._clock.now_ms()
+        replay_from_ms = self._replay_from_ms(venue, now_ms)
+        session = open_session(
+            desk,
+            journal,
+            Ports(
+                queue=self._queue, clock=self._clock, market=market, minutes=market.client,
+                stored=self._stored_candles(stack), tokens=TokenStore(self._boot_id), push=server.push_event,
+                alert=self._alert, note_cash=auditor.note, venue=self._venue_name,
+                hooks=Hooks(
+                    publish=lambda: server.publish(builder.build(desk.handled_ms, self._reconnects)),
+                    on_clock=self._on_clock,
+                    signals_idle=self._signals_idle,
+                    audit=lambda: self._look_around(auditor, signals),
+                ),
             ),
+            now_ms=now_ms,
+            replay_from_ms=replay_from_ms,
+            load_history=lambda: self._load_history(desk, market, strategy),
         )  # fmt: skip
-        controls.send_exit = loop.send_exit
-        self._check_needs(desk, strategy)
+        loop = self._loop = session.loop
+        check_needs(desk, strategy)
         auditor.start()
         stack.callback(auditor.stop)
         market.start()  # first: its connections are made while the signals' modules are loaded
@@ -203,13 +209,17 @@ class Daemon:
         self._is_starting = False  # from here on the loop ends itself
         builder.phase = "RUNNING"
         compiled.warm()  # behind: until they are loaded the interpreted kernels give the same bits
-        self._tell_started(notes, desk, venue)
-        self._finish_emergencies(desk, loop, notes, journal)
+        text, started_ms = self._started_text(desk, venue), self._clock.now_ms()
+        session.announce(text, started_ms, self._emergencies)
+        self._tell_started(desk, text)
+        recording.opened(desk, self._clock, (now_ms, replay_from_ms), (text, started_ms), self._emergencies)
         if not self._asked_to_stop.is_set():
             loop.run()
         builder.phase = "STOPPING"
         server.publish(builder.build(self._clock.now_ms(), self._reconnects))
-        notes.say("STOPPED", f"stopping: {self._stop_signal or 'asked to stop'}", self._clock.now_ms())
+        text, stopped_ms = f"stopping: {self._stop_signal or 'asked to stop'}", self._clock.now_ms()
+        session.notes.say("STOPPED", text, stopped_ms)
+        recording.stop((text, stopped_ms))
 
     def _rebuild(self, strategy: Strategy, market: MarketData, reader: Reader) -> Desk:
         return recovery.rebuild(
@@ -281,10 +291,10 @@ class Daemon:
         builder.phase = "RECONCILING"
         server.publish(builder.build(self._clock.now_ms(), 0))
 
-    def _replay_from_ms(self, venue: VenueStatus) -> int | None:
+    def _replay_from_ms(self, venue: VenueStatus, now_ms: int) -> int | None:
         """Return the start of the minute that a stepped venue sends again to a restarted client."""
         replays = venue.practice is not None and venue.practice.replays_step and self._clock.stepped
-        return self._clock.now_ms() - MINUTE_MS if replays else None
+        return now_ms - MINUTE_MS if replays else None
 
     def _load_history(self, desk: Desk, market: MarketData, strategy: Strategy) -> None:
         timeframe = self._config.data.primary_timeframe
@@ -316,35 +326,6 @@ class Daemon:
 
         return read
 
-    def _finish_emergencies(self, desk: Desk, loop: TradingLoop, notes: Notes, journal: Journal) -> None:
-        """Close again what was closed while the database could not be written and the process died before it could."""
-        now_ms = self._clock.now_ms()
-        for record in self._emergencies:
-            position = desk.account.position(str(record["symbol"]))
-            if position is None or record["role"] != OrderRole.EXIT or desk.is_exiting(position.symbol):
-                continue
-            text = f"{position.symbol}: an exit ({record['reason']}) never reached the database; closing again"
-            notes.say("RECONCILE", text, now_ms, position.symbol, level=logging.WARNING)
-            loop.send_exit(exit_intent(position, str(record["reason"]), now_ms, str(record["decision_id"])), now_ms)
-        if self._emergencies:
-            journal.note_emergency()
-
-    def _check_needs(self, desk: Desk, strategy: Strategy) -> None:
-        """Mark coins whose declared inputs nobody produces."""
-        needs = strategy.needs
-        produced = {
-            "trades": True,
-            "book": True,
-            "funding": True,
-            "open_interest": True,
-            "spot": False,
-            "options": False,
-        }
-        missing = [name for name, is_there in produced.items() if getattr(needs, name) and not is_there]
-        missing += [f"{tf} candles" for tf in needs.timeframes if tf != self._config.data.primary_timeframe]
-        for symbol in desk.symbols if missing else ():
-            desk.starved[symbol] = f"{strategy.name} needs {', '.join(missing)}, which nothing produces"
-
     # ------------------------------------------------------------ signals and alerts
 
     def _start_signals(self, stack: ExitStack, desk: Desk, market: MarketData) -> None:
@@ -374,14 +355,15 @@ class Daemon:
         else:
             self._early_alerts.append((kind, text, symbol))
 
-    def _tell_started(self, notes: Notes, desk: Desk, venue: VenueStatus) -> None:
+    def _started_text(self, desk: Desk, venue: VenueStatus) -> str:
         held = ", ".join(f"{p.side} {p.size} {p.symbol}" for p in desk.account.positions) or "flat"
         prices = venue.practice.note if venue.practice else "real prices"
-        text = (
+        return (
             f"perpbot {VERSION} on paper at {self._venue_name} ({prices}), "
             f"{', '.join(desk.symbols)} {self._config.data.primary_timeframe}, {desk.strategy.name}, {held}"
         )
-        notes.say("STARTED", text, self._clock.now_ms())
+
+    def _tell_started(self, desk: Desk, text: str) -> None:
         if self._alerts is not None:
             self._alerts.send("started", text)
             self._alerts.start_heartbeat(lambda: _heartbeat(desk), HEARTBEAT_TEXT_S)
@@ -390,10 +372,10 @@ class Daemon:
         if self._signals is not None:
             self._signals.on_clock(venue_ms)
 
-    def _look_around(self, books: Bookkeeper, auditor: Auditor, signals: SignalRecorder) -> None:
-        """Take what other threads have found, a few times a second."""
-        books.take_audit(auditor.gap_usd, self._clock.now_ms())
+    def _look_around(self, auditor: Auditor, signals: SignalRecorder) -> Decimal:
+        """Take what other threads have found, a few times a second; return the audit's gap."""
         signals.look()
+        return auditor.gap_usd
 
     def _signals_idle(self) -> bool:
         return self._signals is None or self._signals.is_idle()

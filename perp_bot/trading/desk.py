@@ -32,7 +32,9 @@ from perp_bot.risk.state import RiskState
 from perp_bot.strategies.protocol import Strategy
 from perp_bot.trading.history import SeriesHistory
 from perp_bot.trading.lag import LagMeter
+from perp_bot.trading.listed import Listed
 from perp_bot.trading.market_state import MarketState
+from perp_bot.trading.outside import Outside
 
 SOURCE = "paper"
 ACCOUNTING_TOLERANCE_USD = Decimal("0.01")
@@ -64,7 +66,7 @@ class Desk:
 
     config: Config
     strategy: Strategy
-    instruments: Callable[[], Mapping[str, Instrument]]
+    instruments: Listed
     kill_latch: Path
     account: Account
     executor: PaperExecutor
@@ -72,6 +74,7 @@ class Desk:
     force: bool = False
     book_max_age_ms: int = 15_000
     regime: Regime = Regime.NORMAL
+    outside: Outside = field(default_factory=Outside)
     market: MarketState = field(default_factory=MarketState)
     histories: dict[str, SeriesHistory] = field(default_factory=dict)  # by symbol, of the primary timeframe
     pauses: tuple[Pause, ...] = ()

@@ -7,18 +7,25 @@ oracle prices, and every such correction is told. (Live, the stop rests at the v
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from perp_bot.core.errors import VenueError
 from perp_bot.core.timeframes import HOUR_MS, MINUTE_MS, iso
 from perp_bot.core.types import AssetContext, Book, BookLevel, Candle, Position
-from perp_bot.data.client import VenueClient
 from perp_bot.data.limiter import RequestClass
 from perp_bot.execution import funding
 from perp_bot.trading.bookkeeping import Bookkeeper
 from perp_bot.trading.desk import Desk
 from perp_bot.trading.notes import Notes
+
+
+class MinuteSource(Protocol):
+    """Where the minutes of a downtime come from: the venue's REST side."""
+
+    def candles(self, symbol: str, timeframe: str, start_ms: int, end_ms: int, cls: RequestClass) -> Sequence[Candle]:
+        """Return candles of the range, oldest first, or raise VenueError."""
 
 
 class PassedStops:
@@ -60,7 +67,7 @@ class PassedStops:
 class Downtime:
     """Runs once, after the desk is rebuilt and before anything is decided."""
 
-    def __init__(self, desk: Desk, client: VenueClient, books: Bookkeeper, notes: Notes) -> None:
+    def __init__(self, desk: Desk, client: MinuteSource, books: Bookkeeper, notes: Notes) -> None:
         self._desk = desk
         self._client = client
         self._books = books

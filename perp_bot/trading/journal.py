@@ -17,6 +17,7 @@ from perp_bot.core.errors import StoreError
 from perp_bot.core.types import Order, OrderRole, OrderState
 from perp_bot.data.db import rows
 from perp_bot.data.db.writer import CommitUncertain, WriterHealth
+from perp_bot.trading.outside import Outside
 
 LOG = logging.getLogger(__name__)
 
@@ -48,8 +49,9 @@ class RowWriter(Protocol):
 class Journal:
     """The loop's one way to the store."""
 
-    def __init__(self, writer: RowWriter) -> None:
+    def __init__(self, writer: RowWriter, outside: Outside | None = None) -> None:
         self._writer = writer
+        self._outside = outside or Outside()
         self._has_emergency = False
 
     def put(self, *items: rows.Row) -> None:
@@ -72,12 +74,31 @@ class Journal:
             if trouble is not None:
                 raise StoreError(trouble)
             order_rows = (rows.OrderRow(order) for order in items)
-            self._writer.commit(*with_them, *order_rows, deadline_s=INTENT_DEADLINE_S)
+            self._commit(*with_them, *order_rows)
             return True
         except StoreError as error:
             for order in items:
                 self._not_committed(order, error)
             return False
+
+    def _commit(self, *items: rows.Row) -> None:
+        """Commit rows, or raise StoreError; whether they landed is part of a recording."""
+
+        def commit() -> tuple[bool, str] | None:
+            try:
+                self._writer.commit(*items, deadline_s=INTENT_DEADLINE_S)
+            except StoreError as error:
+                return isinstance(error, CommitUncertain), str(error)
+            return None
+
+        def again(failure: tuple[bool, str] | None) -> None:
+            if failure is None:
+                self._writer.put(*items)
+
+        failure = self._outside.ask("commit failed", tuple[bool, str] | None, commit, again)
+        if failure is not None:
+            is_uncertain, text = failure
+            raise CommitUncertain(text) if is_uncertain else StoreError(text)
 
     def _not_committed(self, order: Order, error: StoreError) -> None:
         symbol = order.intent.symbol
@@ -137,7 +158,12 @@ class Journal:
 
     @property
     def trouble(self) -> str | None:
-        """Why entries must stop, or None when writes succeed."""
+        """Why entries must stop, or None when writes succeed; what is decided on it is part of a recording."""
+        return self._outside.ask("store trouble", str | None, lambda: self.trouble_now)
+
+    @property
+    def trouble_now(self) -> str | None:
+        """The same, for answers to operators only."""
         health = self._writer.health()
         return None if health.ok else (health.error or "the database cannot be written")
 

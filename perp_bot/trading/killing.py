@@ -36,15 +36,14 @@ class KillFollower:
         A latch file that vanished is put back: only unkill, with its phrase, lifts a kill.
         """
         desk = self._desk
-        is_latched = kill_switch.is_latched(desk.kill_latch)
+        is_latched = desk.outside.ask("latched", bool, lambda: kill_switch.is_latched(desk.kill_latch))
         if desk.killed is not None:
             if not is_latched:
                 self._put_back(now_ms)
             return False
         if not is_latched:
             return False
-        latch = kill_switch.read(desk.kill_latch)
-        self.kill("killed (the latch could not be read)" if latch is None else latch.text, now_ms)
+        self.kill(desk.outside.ask("latch text", str, lambda: _latch_text(desk)), now_ms)
         return True
 
     def kill(self, text: str, now_ms: int) -> None:
@@ -70,9 +69,16 @@ class KillFollower:
         self._put_back(now_ms)
 
     def _put_back(self, now_ms: int) -> None:
+        if not self._desk.outside.ask("latch put back", bool, lambda: self._is_put_back(now_ms)):
+            return
+        text = "the latch file was not there and is back: only `perpbot unkill` lifts a kill"
+        self._notes.say("KILLED", text, now_ms, level=logging.WARNING)
+
+    def _is_put_back(self, now_ms: int) -> bool:
+        """Try to create the latch file again, once a second; return whether it is back."""
         now_s = monotonic_s()
         if self._tried_s is not None and now_s - self._tried_s < PUT_BACK_EVERY_S:
-            return
+            return False
         is_first, self._tried_s = self._tried_s is None, now_s
         try:
             kill_switch.latch(
@@ -81,7 +87,11 @@ class KillFollower:
         except StoreError as error:
             if is_first:
                 LOG.error("the kill holds in memory and in the database, but not as a file: %s", error)
-            return
+            return False
         self._tried_s = None
-        text = "the latch file was not there and is back: only `perpbot unkill` lifts a kill"
-        self._notes.say("KILLED", text, now_ms, level=logging.WARNING)
+        return True
+
+
+def _latch_text(desk: Desk) -> str:
+    latch = kill_switch.read(desk.kill_latch)
+    return "killed (the latch could not be read)" if latch is None else latch.text

@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 from perp_bot.core.clock import VenueClock, monotonic_s
@@ -72,7 +73,7 @@ class Hooks:
     publish: Callable[[], None]
     on_clock: Callable[[int], None]
     signals_idle: Callable[[], bool]
-    audit: Callable[[], None]
+    audit: Callable[[], Decimal]  # looks around, and returns the gap between books and database, USD
 
 
 class TradingLoop:
@@ -165,8 +166,12 @@ class TradingLoop:
 
     def handle(self, batch: Batch) -> None:
         """Handle one batch."""
+        self.take_pass(batch, self._now_ms() if batch.frame is None else batch.frame.venue_ms)
+
+    def take_pass(self, batch: Batch, now_ms: int) -> None:
+        """Handle one batch at a time of the venue's clock (a replay gives the recorded one)."""
         desk = self._desk
-        now_ms = self._now_ms() if batch.frame is None else batch.frame.venue_ms
+        desk.instruments.look(desk.outside)
         changed = self._controls.latch.look(now_ms)
         for request in batch.controls:
             changed |= self._control(request, now_ms)
@@ -187,6 +192,10 @@ class TradingLoop:
         self._publish(changed)
         self._answer_waiters()
         self._owed.look()
+        lost = desk.outside.took(now_ms, batch)
+        if lost is not None:
+            text = f"the recording of this session ends here, trading goes on: {lost}"
+            self._notes.say("RECORDING", text, now_ms, level=logging.WARNING)
 
     def _now_ms(self) -> int:
         """Return the time of a pass without a clock frame.
@@ -199,10 +208,10 @@ class TradingLoop:
         return self._frame_ms or self._desk.handled_ms or self._clock.now_ms()
 
     def _control(self, request: ControlRequest, now_ms: int) -> bool:
-        if request.is_expired(monotonic_s()):
-            return False
         if request.cmd == "wait_until":
             self._waiters.append((request, request.args.venue_ms or 0))
+            return False
+        if self._desk.outside.ask("expired", bool, lambda: request.is_expired(monotonic_s())):
             return False
         try:
             answer = self._controls.handle(request, now_ms)
@@ -281,9 +290,9 @@ class TradingLoop:
         """Whether every listed coin has a mark and a book, or the wait for them is over."""
         if self._clock.stepped and self._frame_ms is None:
             return False  # the venue sends its newest minute again: the first frame always comes
-        if monotonic_s() - self._started_s > MARKET_READY_S:
-            return True
         desk = self._desk
+        if desk.outside.ask("waited for the market", bool, lambda: monotonic_s() - self._started_s > MARKET_READY_S):
+            return True
         listed = [symbol for symbol in desk.symbols if not self._delistings.is_delisted(symbol)]
         return all(desk.market.context(symbol) and desk.market.book(symbol) for symbol in listed)
 
@@ -350,8 +359,7 @@ class TradingLoop:
     def _remember(self, now_ms: int, *, is_frame: bool) -> None:
         """Store risk state and progress: at every step, else about once a second."""
         desk = self._desk
-        due = is_frame or self._clock.stepped or monotonic_s() - self._stored_risk_s >= STATE_EVERY_S
-        if not due:
+        if not (is_frame or self._clock.stepped or desk.outside.ask("state due", bool, self._is_state_due)):
             return
         self._stored_risk_s = monotonic_s()
         if desk.risk != self._stored_risk:
@@ -362,20 +370,28 @@ class TradingLoop:
             self._journal.put(StateRow("handled_ms", desk.handled_ms, now_ms), totals)
             self._stored_handled_ms = desk.handled_ms
 
+    def _is_state_due(self) -> bool:
+        return monotonic_s() - self._stored_risk_s >= STATE_EVERY_S
+
     # ------------------------------------------------------------ health, state, waiters
 
     def _look_at_health(self, now_ms: int) -> None:
-        if monotonic_s() - self._health_s < TICK_S:
+        if not self._desk.outside.ask("health due", bool, lambda: monotonic_s() - self._health_s >= TICK_S):
             return
         self._health_s = monotonic_s()
         self._look_at_trouble(now_ms)
         self._delistings.look(now_ms)
-        self._hooks.audit()
+        gap = self._desk.outside.ask("gap", str | None, self._audit)
+        self._books.take_audit(Decimal(gap or 0), now_ms)
         self._journal.look_after_emergency()
+
+    def _audit(self) -> str | None:
+        gap = self._hooks.audit()
+        return str(gap) if gap else None
 
     def _look_at_trouble(self, now_ms: int) -> None:
         self._desk.store_trouble = self._journal.trouble
-        self._desk.venue_trouble = self._venue_trouble()
+        self._desk.venue_trouble = self._desk.outside.ask("venue trouble", str | None, self._venue_trouble)
         self._halts.look_at_degraded(now_ms)
 
     def _venue_trouble(self) -> str | None:
@@ -406,7 +422,7 @@ class TradingLoop:
         if not done or self._held or not self._is_settled():
             return
         # While writing fails the rows wait in memory: who asks is answered all the same.
-        if self._journal.trouble is None and not self._journal.is_on_disk():
+        if self._journal.trouble_now is None and not self._journal.is_on_disk():
             return
         self._hooks.publish()
         for request, venue_ms in done:

@@ -32,6 +32,7 @@ from perp_bot.risk.manager import Pause
 from perp_bot.risk.state import RiskState
 from perp_bot.strategies.protocol import Strategy
 from perp_bot.trading.desk import RECENT_DECISIONS, SOURCE, Desk, Totals, stop_rule_of
+from perp_bot.trading.listed import Listed
 
 LOG = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ def rebuild(
     Raises:
         StoreError: when stored state cannot be read or contradicts itself; nothing is guessed.
     """
-    rule = stop_rule_of(config, instruments)
+    listed = Listed(instruments)
+    rule = stop_rule_of(config, listed)
     stored_orders, fills = reader.orders(_ALL), reader.fills(SOURCE)
     account = Account.rebuild(
         SOURCE,
@@ -69,9 +71,9 @@ def rebuild(
         # A stop does not move because the settings changed while the daemon was down.
         if stored.stop_px is not None:
             account.set_stop(stored.symbol, stored.stop_px)
-    executor = PaperExecutor(config, SOURCE, _Instruments(instruments), rule, book_max_age_ms)
+    executor = PaperExecutor(config, SOURCE, _Instruments(listed), rule, book_max_age_ms)
     executor.restore(_live(stored_orders, fills), account.positions)
-    desk = Desk(config, strategy, instruments, kill_latch_path, account, executor, _risk(reader))
+    desk = Desk(config, strategy, listed, kill_latch_path, account, executor, _risk(reader))
     desk.force = force
     desk.book_max_age_ms = book_max_age_ms
     latch = kill_switch.read(kill_latch_path)

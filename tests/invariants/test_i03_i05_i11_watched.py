@@ -44,7 +44,7 @@ def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_every_stored_decision_of_a_session_can_be_made_again(session: Session) -> None:
     """I3a: from the stored candles and the recorded account state comes the identical row; entry and exits included.
 
-    ((b), a free backtest of the same days, and (c), the replayed recording, come with the backtest.)
+    ((b) is a free backtest of the same days, (c) the replayed recording: test_i03_replay.py.)
     """
     strategy = MeanReversion.from_config(session.config)
     again = [redecide(row, session.candles[row.symbol], session.config, strategy) for row in session.decisions]

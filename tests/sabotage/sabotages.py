@@ -1,8 +1,8 @@
 """Every invariant and every known mistake, broken on purpose: what is broken, how, and the test that must notice.
 
 A sabotage that no test catches is a missing test. Not here, because what they break does not exist yet: cache keys
-with the current millisecond (the signal cache), I3 (b) and (c) (the backtest), an answer lost at the venue taken for
-"no position" (live; its like on paper is a failed read taken for an empty answer).
+with the current millisecond (the signal cache), I3 (b) (recorded-mode simulation), an answer lost at the venue taken
+for "no position" (live; its like on paper is a failed read taken for an empty answer).
 """
 
 from __future__ import annotations
@@ -103,8 +103,8 @@ SABOTAGES = (
         "an order is sent before its intent is on disk",
         "I4",
         "trading/journal.py",
-        "self._writer.commit(*with_them, *order_rows, deadline_s=INTENT_DEADLINE_S)",
-        "self._writer.put(*with_them, *order_rows)",
+        "self._writer.commit(*items, deadline_s=INTENT_DEADLINE_S)",
+        "self._writer.put(*items)",
         "invariants/test_i04_time_and_transactions.py::test_a_boundary_is_committed_before_anything_is_sent",
     ),
     Sabotage(
@@ -127,8 +127,8 @@ SABOTAGES = (
         "timers run ahead of the frame",
         "I4",
         "trading/loop.py",
-        "now_ms = self._now_ms() if batch.frame is None else batch.frame.venue_ms",
-        "now_ms = self._clock.now_ms()",
+        "self._now_ms() if batch.frame is None else batch.frame.venue_ms)",
+        "self._clock.now_ms())",
         "invariants/test_i04_time_and_transactions.py::"
         "test_a_pass_between_clock_and_frame_does_not_use_the_prices_of_a_minute_ago",
     ),
@@ -242,7 +242,7 @@ SABOTAGES = (
         "the sender does not look at the latch",
         "I6",
         "trading/boundary.py",
-        "if intent.role is OrderRole.ENTRY and kill_switch.is_latched(desk.kill_latch):",
+        "if intent.role is OrderRole.ENTRY and self._is_latched():",
         "if False:",
         "trading/test_trading_kill.py::test_an_entry_whose_latch_falls_between_decision_and_send_is_not_sent",
     ),
@@ -381,8 +381,8 @@ SABOTAGES = (
     Sabotage(
         "nobody says that an input is missing",
         "known mistake: strategies starving because nobody wired an input",
-        "trading/daemon.py",
-        "missing = [name for name, is_there in produced.items() if getattr(needs, name) and not is_there]",
+        "trading/needs.py",
+        "missing = [name for name, is_there in _PRODUCED.items() if getattr(needs, name) and not is_there]",
         "missing: list[str] = []",
         "trading/test_trading_daemon.py::test_a_strategy_whose_input_nobody_produces_is_starved_and_says_so",
     ),
@@ -623,5 +623,38 @@ SABOTAGES = (
         "is_nearer = position.stop_px is None or (moved - position.stop_px) * sign > 0",
         "is_nearer = True",
         "trading/test_trailed_stop.py::test_a_stop_never_moves_back_nor_through_the_market",
+    ),
+    # ------------------------------------------------------------ I3: replay
+    Sabotage(
+        "the recording forgets the first book of a pass",
+        "I3",
+        "trading/outside.py",
+        "batch.books, batch.first_books, batch.trades",
+        "batch.books, {}, batch.trades",
+        "trading/test_outside.py::test_a_recorded_pass_holds_everything_that_its_batch_held",
+    ),
+    Sabotage(
+        "the loop looks at the latch behind the recording's back",
+        "I3",
+        "trading/killing.py",
+        'is_latched = desk.outside.ask("latched", bool, lambda: kill_switch.is_latched(desk.kill_latch))',
+        "is_latched = kill_switch.is_latched(desk.kill_latch)",
+        "trading/test_outside.py::test_a_session_with_a_kill_is_the_same_again",
+    ),
+    Sabotage(
+        "a replayed journal is compared without its fills",
+        "I3",
+        "data/db/journal_diff.py",
+        '    _Table("fills", "fill_id", "venue_ms"),\n',
+        "",
+        "invariants/test_i03_replay.py::test_the_first_difference_is_named",
+    ),
+    Sabotage(
+        "a damaged block of a recording is believed",
+        "I3",
+        "data/session_format.py",
+        "if len(packed) != length or zlib.crc32(packed) != checksum:",
+        "if len(packed) != length:",
+        "data/test_recorder.py::test_a_block_whose_checksum_is_wrong_is_not_believed",
     ),
 )

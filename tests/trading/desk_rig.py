@@ -220,7 +220,7 @@ class DeskRig:
         )
         self.tokens = TokenStore("bootbootboot")
         self.controls = Controls(self.desk, self.journal, self.notes, self.books, self.tokens, "practice")
-        hooks = Hooks(self._publish, self.clocks.append, lambda: True, lambda: [audit() for audit in self.audits][:0])
+        hooks = Hooks(self._publish, self.clocks.append, lambda: True, self._audit)
         self.loop = TradingLoop(
             self.desk, self.queue, self.clock, self.journal, self.notes, self.books, self.boundary, self.controls,
             self.market, hooks,
@@ -233,6 +233,11 @@ class DeskRig:
 
     def _publish(self) -> None:
         self.published += 1
+
+    def _audit(self) -> Decimal:
+        for audit in self.audits:
+            audit()
+        return Decimal(0)
 
     def __enter__(self) -> Self:
         return self

@@ -23,6 +23,7 @@ from perp_bot.ipc.client import Client
 from perp_bot.ipc.state import StateSnapshot
 from perp_bot.practice.thread import PracticeServer
 from perp_bot.trading.daemon import Daemon, run
+from perp_bot.trading.needs import check_needs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
@@ -253,7 +254,6 @@ def test_rows_that_the_store_did_not_take_are_a_failure_not_a_clean_end(
 def test_a_strategy_whose_input_nobody_produces_is_starved_and_says_so(venue: PracticeServer, tmp_path: Path) -> None:
     """Declared = wired, or told at every coin (the shipped strategy needs nothing that is missing)."""
     config = config_of(venue, tmp_path)
-    daemon = Daemon(config, force=False)
 
     class Needy:
         name = "needy"
@@ -266,7 +266,7 @@ def test_a_strategy_whose_input_nobody_produces_is_starved_and_says_so(venue: Pr
 
     (tmp_path / "other").mkdir()
     with DeskRig(tmp_path / "other") as rig:
-        daemon._check_needs(rig.desk, Needy())  # type: ignore[arg-type]
+        check_needs(rig.desk, Needy())  # type: ignore[arg-type]
         starved = rig.desk.starved
     assert starved == dict.fromkeys(("BTC", "ETH"), "needy needs spot, 4h candles, which nothing produces")
     with running(config, venue) as shipped:
