@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from perp_bot.config.paths import RuntimePaths
 from perp_bot.core.clock import VenueClock
 from perp_bot.core.errors import StoreError
 from perp_bot.core.events import ClockFrame
@@ -61,7 +62,7 @@ def replay(recording: Recording, folder: Path, progress: Callable[[int], None] |
     shutil.copyfile(recording.start_db, db)
     compiled.load()
     clock = VenueClock(opening.now_ms, opening.speed)
-    writer = Writer(db, backups=None, emergency=folder / "emergency", clock=clock)
+    writer = Writer(db, backups=None, emergency=RuntimePaths(db).emergency_journal, clock=clock)
     writer.start()
     run = _Run(recording, opening, folder, clock, writer)
     diverged: str | None = None
@@ -96,8 +97,8 @@ class _Run:
         listed = {item.symbol: item for item in opening.instruments}
         with Reader(config.data.db_path) as reader:
             self._desk = recovery.rebuild(
-                config, strategy, lambda: listed, folder / "KILL", reader, force=opening.force,
-                book_max_age_ms=opening.book_max_age_ms,
+                config, strategy, lambda: listed, RuntimePaths(config.data.db_path).kill_latch, reader,
+                force=opening.force, book_max_age_ms=opening.book_max_age_ms,
             )  # fmt: skip
         self._desk.killed = opening.killed
         self._desk.outside = self._outside
