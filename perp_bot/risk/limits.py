@@ -14,6 +14,9 @@ from perp_bot.risk.state import RiskState, fall_from
 from perp_bot.risk.wording import share
 
 WEEK_MS = 7 * DAY_MS
+# Limits that forbid entries whatever else is open; a cooldown ends by itself, soon.
+PAUSING = ("session_drawdown", "max_drawdown", "daily_loss", "losing_weeks")
+HALTING = (*PAUSING, "cooldown")
 _TOLERANCE = 1e-9  # relative: a size truncated to the limit itself is within it
 
 

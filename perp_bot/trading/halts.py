@@ -15,10 +15,6 @@ from perp_bot.trading.desk import Desk
 from perp_bot.trading.journal import Journal
 from perp_bot.trading.notes import Notes
 
-# Limits that forbid entries whatever else is open (`risk.limits` names); a cooldown ends by itself, soon.
-PAUSING = ("session_drawdown", "max_drawdown", "daily_loss", "losing_weeks")
-HALTING = (*PAUSING, "cooldown")
-
 CancelEntries = Callable[[int, str], int]
 
 
@@ -73,7 +69,7 @@ class Halts:
         if not self._desk.entries_working() and not self._desk.pending:
             return
         uses = limits.limits(self._desk.config, self._desk.risk_view(now_ms))
-        hit = next((use for use in uses if use.name in HALTING and use.breached), None)
+        hit = next((use for use in uses if use.name in limits.HALTING and use.breached), None)
         if hit is not None:
             self._cancel_entries(now_ms, f"entries halted: {hit.text}")
 

@@ -22,6 +22,7 @@ from perp_bot.core.types import Instrument, OrderIntent
 from perp_bot.data.db.rows import StateRow
 from perp_bot.data.market import FeedHealth
 from perp_bot.decision.exits import due_timeouts, next_timeout_ms, timeout_at_ms
+from perp_bot.decision.targets import due_targets
 from perp_bot.execution import orders
 from perp_bot.ipc.control import ControlRequest
 from perp_bot.ipc.protocol import ControlResult
@@ -37,7 +38,6 @@ from perp_bot.trading.halts import Halts
 from perp_bot.trading.journal import Journal
 from perp_bot.trading.notes import Notes
 from perp_bot.trading.queue import Batch, EventQueue
-from perp_bot.trading.targets import due_targets
 from perp_bot.trading.venue_health import venue_trouble
 
 LOG = logging.getLogger(__name__)

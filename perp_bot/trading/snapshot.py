@@ -25,7 +25,6 @@ from perp_bot.ipc.state import (
 from perp_bot.risk import limits
 from perp_bot.signals.snapshot import FastSnapshot
 from perp_bot.trading.desk import SOURCE, Desk
-from perp_bot.trading.halts import PAUSING
 from perp_bot.version import VERSION
 
 
@@ -106,7 +105,7 @@ class SnapshotBuilder:
     def _status(self, uses: tuple[limits.LimitUse, ...]) -> tuple[str, tuple[str, ...]]:
         desk = self._desk
         paused = [pause.text for pause in desk.pauses]
-        paused += [use.text for use in uses if use.breached and use.name in PAUSING]
+        paused += [use.text for use in uses if use.breached and use.name in limits.PAUSING]
         degraded = [reason.text for reason in desk.degraded()]
         reasons = tuple(([desk.killed] if desk.killed else []) + paused + degraded)
         if self.phase != "RUNNING":

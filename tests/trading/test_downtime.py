@@ -6,7 +6,8 @@ from decimal import Decimal
 
 from perp_bot.core.timeframes import HOUR_MS, MINUTE_MS
 from perp_bot.core.types import Candle, Position, Side
-from perp_bot.trading.downtime import due_from_candles, missed_hours, stop_inputs, unwatched
+from perp_bot.execution.missed_minutes import stop_inputs
+from perp_bot.trading.downtime import due_from_candles, missed_hours, unwatched
 
 START = 1_768_446_000_000  # a whole hour
 
