@@ -172,6 +172,8 @@ class _Run:
         self._due: dict[tuple[str, int], FundingDue] = {}
         self._rates = rates
         self._sent: set[str] = set()
+        self._booked = (0, 0)
+        self._week_nets: dict[int, float] = {}
         self._limits_seen: tuple[object, ...] | None = None
         self._paused_ms: int | None = None
         self._tape = Tape()
@@ -412,7 +414,9 @@ class _Run:
             self._resumes += 1
 
     def _lost_weeks(self, now_ms: int) -> int:
-        return limits.losing_weeks(limits.weekly_nets(self._account.trades), now_ms)
+        if self._booked != self._account.booked:  # the sums change with fills and payments only
+            self._booked, self._week_nets = self._account.booked, limits.weekly_nets(self._account.trades)
+        return limits.losing_weeks(self._week_nets, now_ms)
 
     def _view(self, now_ms: int) -> limits.RiskView:
         held = tuple(position.symbol for position in self._account.positions)
