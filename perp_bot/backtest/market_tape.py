@@ -1,4 +1,4 @@
-"""The touch of every coin over recorded time, and what each order was due at: what prices of fills are explained by."""
+"""The touch and the mark of every coin over recorded time: what slippage and open gains are measured on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import bisect
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from perp_bot.core.types import AssetContext, Book, Fill, Order, OrderIntent, OrderSide
+from perp_bot.core.types import AssetContext, Book, OrderSide
 
 
 class Touch(NamedTuple):
@@ -21,47 +21,47 @@ class Touch(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Touches:
+class _Line:
+    """Values of one coin, each with its time, times rising."""
+
     at_ms: list[int] = field(default_factory=list)
-    touch: list[Touch] = field(default_factory=list)
+    values: list[Touch] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Marks:
+    at_ms: list[int] = field(default_factory=list)
+    px: list[float] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Tape:
     """Grows with the recording; asked afterwards."""
 
-    books: dict[str, _Touches] = field(default_factory=dict)
-    extremes: dict[str, list[tuple[int, float]]] = field(default_factory=dict)  # marks, in the order they came
-    fills: list[tuple[Fill, Order]] = field(default_factory=list)
-    orders: dict[str, OrderIntent] = field(default_factory=dict)
+    touches: dict[str, _Line] = field(default_factory=dict)
+    marks: dict[str, _Marks] = field(default_factory=dict)
 
     def on_book(self, book: Book) -> None:
         """Take a book with both sides, newer than the last."""
-        touches = self.books.setdefault(book.symbol, _Touches())
-        if not book.bids or not book.asks or (touches.at_ms and book.venue_ms <= touches.at_ms[-1]):
-            return
-        touches.at_ms.append(book.venue_ms)
-        touches.touch.append(Touch(book.bids[0].px, book.asks[0].px))
+        line = self.touches.setdefault(book.symbol, _Line())
+        if book.bids and book.asks and (not line.at_ms or book.venue_ms > line.at_ms[-1]):
+            line.at_ms.append(book.venue_ms)
+            line.values.append(Touch(book.bids[0].px, book.asks[0].px))
 
     def on_mark(self, context: AssetContext) -> None:
-        """Take a mark."""
-        self.extremes.setdefault(context.symbol, []).append((context.venue_ms, context.mark_px))
-
-    def on_order(self, intent: OrderIntent) -> None:
-        """Take an order as it is sent."""
-        self.orders[intent.cloid] = intent
-
-    def on_fill(self, fill: Fill, order: Order) -> None:
-        """Take a fill with its order."""
-        self.fills.append((fill, order))
-        self.orders.setdefault(fill.cloid, order.intent)
+        """Take a mark that is not older than the last."""
+        line = self.marks.setdefault(context.symbol, _Marks())
+        if not line.at_ms or context.venue_ms >= line.at_ms[-1]:
+            line.at_ms.append(context.venue_ms)
+            line.px.append(context.mark_px)
 
     def touch_at(self, symbol: str, at_ms: int) -> Touch | None:
         """Return the newest touch at a time; None before the first."""
-        touches = self.books.get(symbol)
-        place = 0 if touches is None else bisect.bisect_right(touches.at_ms, at_ms)
-        return None if touches is None or place == 0 else touches.touch[place - 1]
+        line = self.touches.get(symbol, _Line())
+        place = bisect.bisect_right(line.at_ms, at_ms)
+        return line.values[place - 1] if place else None
 
     def marks_between(self, symbol: str, from_ms: int, to_ms: int) -> list[float]:
         """Return the marks of (from_ms, to_ms]."""
-        return [px for at_ms, px in self.extremes.get(symbol, ()) if from_ms < at_ms <= to_ms]
+        line = self.marks.get(symbol, _Marks())
+        return line.px[bisect.bisect_right(line.at_ms, from_ms) : bisect.bisect_right(line.at_ms, to_ms)]

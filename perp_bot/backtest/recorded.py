@@ -73,11 +73,12 @@ class RecordedRun:
     equity: tuple[tuple[int, float, float], ...]  # (close, equity, notional held)
     positions: tuple[Position, ...]  # still open
     risk: RiskState
-    tape: Tape  # the touch of every coin over time, and what the fills were due at
+    tape: Tape
     orders: Mapping[str, Order]  # by cloid
     missing_hours: int
     resumes: int
-    is_whole: bool
+    is_whole: bool  # the recording reaches to the orderly end of its session
+    is_cut: bool  # the simulation was interrupted
 
 
 def simulate(
@@ -101,7 +102,7 @@ def simulate(
                 progress(count)
     except KeyboardInterrupt:
         is_cut = True
-    return run.outcome(is_whole=reader.is_whole and not is_cut)
+    return run.outcome(is_whole=reader.is_whole, is_cut=is_cut)
 
 
 @dataclass(slots=True)
@@ -191,14 +192,14 @@ class _Run:
             self._config, instrument, side, entry_px, size, own_px
         )  # fmt: skip
 
-    def outcome(self, *, is_whole: bool) -> RecordedRun:
+    def outcome(self, *, is_whole: bool, is_cut: bool) -> RecordedRun:
         """Return what came of it; hours whose rate is not known are counted as missing."""
         for due in [*self._due.values()]:
             self._pay_stored(due)
         return RecordedRun(
             self._account.trades, tuple(self._fills), tuple(self._paid), tuple(self._journal), tuple(self._equity),
             self._account.positions, self._risk, self._tape, self._orders, self._missing_hours + len(self._due),
-            self._resumes, is_whole,
+            self._resumes, is_whole, is_cut,
         )  # fmt: skip
 
     # ------------------------------------------------------------ one moment
@@ -316,7 +317,6 @@ class _Run:
                 continue
             change = self._account.apply_fill(event.fill, order.intent)
             self._fills.append(event.fill)
-            self._tape.on_fill(event.fill, order)
             if change.closed_trade is not None:
                 self._risk = self._risk.on_trade_closed(change.closed_trade, self._config.risk).state
 
@@ -330,7 +330,6 @@ class _Run:
         return any(o.intent.symbol == symbol and o.intent.role is OrderRole.EXIT for o in self._executor.live_orders)
 
     def _send(self, intent: OrderIntent, now_ms: int) -> None:
-        self._tape.on_order(intent)
         self._executor.submit(intent, now_ms)
         self._settle()
 

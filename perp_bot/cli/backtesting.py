@@ -7,28 +7,42 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perp_bot.cli.output import put_json, say
 from perp_bot.cli.research_case import ResearchCase
 from perp_bot.core.errors import EXIT_INTERRUPTED, EXIT_OK
 
+if TYPE_CHECKING:
+    from perp_bot.backtest.results import BacktestResult
+    from perp_bot.config.model import Config
+
 
 def backtest(
-    case: ResearchCase, *, plain: bool, compounding: bool, as_json: bool, report: Path | None, trades: Path | None
+    case: ResearchCase,
+    *,
+    plain: bool,
+    compounding: bool,
+    as_json: bool,
+    report: Path | None,
+    trades: Path | None,
+    recording: str | None = None,
 ) -> int:
     """Run a backtest; the exit code is 130 when it was interrupted and a part is shown."""
     from perp_bot.backtest import honesty, runs
     from perp_bot.backtest.engine import RunOptions, run
     from perp_bot.backtest.metrics import measure
-    from perp_bot.config.model import Config
 
-    config: Config = case.config
+    config = case.config
     if compounding:
         config = replace(config, backtest=replace(config.backtest, compounding=True))
     market = case.market()
-    with progress("backtest") as advance:
-        result = run(config, market, case.strategy, RunOptions(case.from_ms, case.to_ms, plain, advance))
+    if recording is not None:
+        result = _on_recording(config, case.strategy, recording)
+        market = replace(market, data_hash=result.data_hash)
+    else:
+        with progress("backtest") as advance:
+            result = run(config, market, case.strategy, RunOptions(case.from_ms, case.to_ms, plain, advance))
     metrics = measure(result)
     earlier = runs.trials(config, case.strategy, market.data_hash, but=result)
     beside = honesty.examine(config, result, metrics, market, earlier)
@@ -51,6 +65,32 @@ def backtest(
 
         print_summary(Console(highlight=False), result, metrics, beside, run_id)
     return EXIT_INTERRUPTED if result.is_partial else EXIT_OK
+
+
+def _on_recording(config: Config, strategy: str, session: str) -> BacktestResult:
+    from perp_bot.backtest.recorded_result import run_recorded
+    from perp_bot.config.paths import RuntimePaths
+    from perp_bot.data.recordings import find
+
+    config = replace(config, trading=replace(config.trading, strategy=strategy))
+    found = find(RuntimePaths(config.data.db_path).recordings, session)
+    with counting("passes") as advance:
+        return run_recorded(config, found, advance)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int], None]]:
+    """Yield what is to be called with the number done, where the end is not known; on a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} " + what), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def as_object(result: Any, metrics: Any, beside: Any, run_id: str) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from perp_bot.cli.backtesting import counting
 from perp_bot.cli.output import put_json, say
 from perp_bot.config.model import Config
 from perp_bot.config.paths import RuntimePaths
@@ -47,7 +47,7 @@ def replay_session(config: Config, session: str, *, as_json: bool) -> int:
     from perp_bot.trading.replay import replay
 
     paths = RuntimePaths(config.data.db_path)
-    recording = find(paths.recordings, session)
+    recording = find(paths.recordings, session, TRADING)
     if recording.kind != TRADING:
         raise StoreError(f"{recording.name} holds the market alone: nothing was decided in it")
     if not config.data.db_path.exists():
@@ -56,8 +56,8 @@ def replay_session(config: Config, session: str, *, as_json: bool) -> int:
         say(f"recorded by perpbot {recording.version}, replayed by {VERSION}")
     logging.getLogger("perp_bot").setLevel(logging.CRITICAL)  # what the session said, it said then
     with tempfile.TemporaryDirectory(prefix="perpbot-replay-") as folder:
-        progress = _counting if sys.stderr.isatty() else None
-        replayed = replay(recording, Path(folder), progress)
+        with counting("passes") as progress:
+            replayed = replay(recording, Path(folder), progress)
         bounds = Bounds(recording.start_db, _end_db(paths, recording), replayed.is_whole)
         compared = compare_journals(config.data.db_path, replayed.db, bounds)
     is_same = compared.difference is None and replayed.diverged is None
@@ -72,10 +72,6 @@ def replay_session(config: Config, session: str, *, as_json: bool) -> int:
     else:
         _print(recording, replayed, compared, bounds)
     return EXIT_OK if is_same else EXIT_FAILURE
-
-
-def _counting(passes: int) -> None:
-    print(f"\r{passes:,} passes", end="", file=sys.stderr, flush=True)
 
 
 def _end_db(paths: RuntimePaths, recording: Recording) -> Path | None:

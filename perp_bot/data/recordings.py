@@ -127,15 +127,16 @@ def open_recording(folder: Path) -> Recording:
         raise StoreError(f"{folder} holds no session recording ({error})") from error
 
 
-def find(root: Path, session: str) -> Recording:
-    """Return the session named by its name, by a path, or as `last`.
+def find(root: Path, session: str, kind: str | None = None) -> Recording:
+    """Return the session named by its name, by a path, or as `last` (of a kind, when given).
 
     Raises:
         UsageError: there is none.
     """
     known = recordings(root)
-    if session == "last" and known:
-        return known[-1]
+    of_kind = [item for item in known if kind in (None, item.kind)]
+    if session == "last" and of_kind:
+        return of_kind[-1]
     for item in known:
         if item.name == session:
             return item
@@ -179,8 +180,20 @@ class SessionReader:
             elif isinstance(entry, Ending):
                 self.ending = entry
 
+    def last_ms(self) -> int:
+        """Return the time of the last pass; 0 without one. Reads the end alone."""
+        for path in reversed(self._segments()):
+            blocks = [block for block in read_blocks(path) if block]
+            times = [entry.now_ms for block in blocks for entry in block if isinstance(entry, Pass)]
+            if times:
+                return times[-1]
+        return 0
+
+    def _segments(self) -> list[Path]:
+        return sorted(self._recording.folder.glob(f"*{SEGMENT_SUFFIX}"))
+
     def _entries(self) -> Iterator[Opening | Pass | Ending]:
-        for path in sorted(self._recording.folder.glob(f"*{SEGMENT_SUFFIX}")):
+        for path in self._segments():
             try:
                 for block in read_blocks(path):
                     if block is None:

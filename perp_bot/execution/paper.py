@@ -47,6 +47,7 @@ from perp_bot.execution.executor import OrderEvent, OrderFilled, OrderUpdate
 from perp_bot.execution.positions import StopRule, after_fill, realized_by
 
 BOOK_MAX_AGE_MS = 15_000
+BOOK_CADENCE_WALL_S = 0.5  # a fast practice venue publishes a few books a wall second
 ENTRY_GIVES_UP_MS = 2 * MINUTE_MS
 _FINISHED_KEPT = 1_000  # answers to a repeated submit; far more than can be under way
 
@@ -56,6 +57,11 @@ _TRIGGERED = re.compile(r"^triggered by mark \S+ at (\d+)$")
 
 _BOOK, _TRADE, _MARK = range(3)
 _Input = tuple[int, int, int, Book | PublicTrade | AssetContext]
+
+
+def book_max_age_ms(speed: float | None) -> int:
+    """Return how old a book may be at a venue that runs `speed` times as fast as the wall (None: stepped)."""
+    return max(BOOK_MAX_AGE_MS, round(BOOK_CADENCE_WALL_S * 1000 * (speed or 1.0)))
 
 
 class PaperExecutor:

@@ -33,6 +33,7 @@ from perp_bot.data.db.writer import Writer
 from perp_bot.data.identity import claim, refuse_earlier, venue_identity
 from perp_bot.data.market import MarketData
 from perp_bot.data.meta import meta_row
+from perp_bot.execution.paper import book_max_age_ms
 from perp_bot.indicators import compiled
 from perp_bot.ipc.protocol import Hello
 from perp_bot.ipc.server import IpcServer
@@ -65,8 +66,6 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 SWITCH_INTERVAL_S = 0.0005  # busy socket threads give way sooner: the loop's worst wake-up falls from 5 to 1 ms
-BOOK_MAX_AGE_MS = 15_000
-BOOK_CADENCE_WALL_S = 0.5  # a fast practice venue publishes a few books a wall second
 HEARTBEAT_TEXT_S = 1800.0
 
 
@@ -229,12 +228,8 @@ class Daemon:
             self._paths.kill_latch,
             reader,
             force=self._force,
-            book_max_age_ms=self._book_max_age_ms(),
+            book_max_age_ms=book_max_age_ms(self._clock.speed),
         )
-
-    def _book_max_age_ms(self) -> int:
-        speed = self._clock.speed or 1.0
-        return max(BOOK_MAX_AGE_MS, round(BOOK_CADENCE_WALL_S * 1000 * speed))
 
     def _refuse_unwatched(self, desk: Desk) -> None:
         """Refuse settings that leave out a coin with an open position: nobody would watch its stop."""

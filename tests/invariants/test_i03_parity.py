@@ -6,8 +6,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +78,70 @@ def test_the_same_days_are_replayed_byte_for_byte(lived: Lived) -> None:
     assert (done.returncode, found["identical"], found["whole"]) == (0, True, True)
     assert found["rows"]["fills"] == len(lived.fills)
     assert found["rows"]["trades"] == len(lived.trades)
+
+
+def compared(config_path: Path, *options: str) -> dict[str, Any]:
+    """Return what `perpbot compare --days` says of a session."""
+    command = [sys.executable, "-m", "perp_bot", "--config", str(config_path), "compare", "--days", "365", "--json"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=1800, check=False)
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout.splitlines()[-1]) | {"exit_code": done.returncode}  # type: ignore[no-any-return]
+
+
+def test_compare_finds_no_difference_on_the_recorded_market(lived: Lived) -> None:
+    """Every trade matched, no part of any of them apart, nothing remains."""
+    found = compared(lived.rig.config_path)
+    assert (found["exit_code"], found["simulated_on"]) == (0, "recorded market")
+    assert (len(found["matched"]), found["missed"], found["extra"]) == (len(lived.trades), [], [])
+    assert max(abs(part) for trade in found["matched"] for part in trade["parts"].values()) < 1e-7
+    assert abs(found["remainder_usd"]) < 1e-6
+
+
+def test_compare_explains_the_backtest_on_candles_to_nothing(lived: Lived) -> None:
+    """Spread, latency, slippage, the backtest's own fills, size, fees and funding, each from inputs: they add up."""
+    found = compared(lived.rig.config_path, "--candles")
+    assert (found["exit_code"], found["simulated_on"]) == (0, "candles")
+    assert len(found["matched"]) >= 8
+    assert all(lone["split"] for lone in (*found["missed"], *found["extra"]))
+    sums = {name: sum(abs(t["parts"][name]) for t in found["matched"]) for name in found["matched"][0]["parts"]}
+    assert all(sums[name] > 0 for name in ("spread", "latency", "model", "fees")), sums
+    assert all(abs(trade["remainder_usd"]) < 1e-6 for trade in found["matched"])
+
+
+def test_a_fill_shifted_by_a_cent_leaves_exactly_a_cent(lived: Lived, tmp_path: Path) -> None:
+    """One entry fill a cent dearer in the store, and its trade with it: a cent a coin remains, in no other trade."""
+    shutil.copytree(lived.rig.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("*.log", "*.sock", "*.columns"))
+    config, db = tmp_path / "copy" / "config.yaml", tmp_path / "copy" / "perp_bot.db"
+    entries = {fill.fill_id: fill for fill in lived.fills if fill.role == "entry"}
+    trade = next(t for t in lived.trades if entries[t.trade_id.removeprefix("trade:")].size == t.size)
+    fill = entries[trade.trade_id.removeprefix("trade:")]
+    cent = Decimal("0.01")
+    lost = cent * trade.size * trade.side.sign
+    with sqlite3.connect(db) as connection:
+        connection.execute("UPDATE fills SET px = ? WHERE fill_id = ?", (str(fill.px + cent), fill.fill_id))
+        connection.execute(
+            "UPDATE trades SET entry_px = ?, gross_usd = ?, net_usd = ? WHERE trade_id = ?",
+            (str(trade.entry_px + cent), str(trade.gross_usd - lost), str(trade.net_usd - lost), trade.trade_id),
+        )
+    connection.close()
+    found = compared(config)
+    left = [one for one in found["matched"] if abs(one["remainder_usd"]) > 1e-6]
+    assert [(one["symbol"], one["decided_ms"]) for one in left] == [
+        (trade.symbol, int(trade.entry_decision_id.rpartition(":")[2]))
+    ]
+    assert left[0]["remainder_usd"] / float(trade.size) == pytest.approx(-0.01 * trade.side.sign, abs=1e-9)
+    assert (found["exit_code"] == 1) == (abs(left[0]["remainder_usd"]) >= 0.005)
+
+
+def test_backtest_runs_on_the_recording_too(lived: Lived) -> None:
+    """`perpbot backtest --recording last`: the session's trades, with the metrics of any backtest."""
+    done = lived.rig.perpbot("backtest", "--recording", "last", "--json", timeout_s=1800.0)
+    found = json.loads(done.stdout)
+    assert done.returncode == 0
+    ours = [(t["symbol"], t["opened_ms"], t["closed_ms"], t["net_usd"]) for t in found["trades"]]
+    assert ours == [(t.symbol, t.opened_ms, t.closed_ms, float(t.net_usd)) for t in lived.trades]
+    refused = lived.rig.perpbot("backtest", "--recording", "last", "--plain")
+    assert (refused.returncode, "--recording runs its whole session" in refused.stderr) == (2, True)
 
 
 def test_a_simulation_with_other_settings_is_another_one(lived: Lived) -> None:

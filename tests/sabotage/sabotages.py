@@ -1,8 +1,8 @@
 """Every invariant and every known mistake, broken on purpose: what is broken, how, and the test that must notice.
 
 A sabotage that no test catches is a missing test. Not here, because what they break does not exist yet: cache keys
-with the current millisecond (the signal cache), I3 (b) (recorded-mode simulation), an answer lost at the venue taken
-for "no position" (live; its like on paper is a failed read taken for an empty answer).
+with the current millisecond (the signal cache), an answer lost at the venue taken for "no position" (live; its like on
+paper is a failed read taken for an empty answer).
 """
 
 from __future__ import annotations
@@ -656,5 +656,38 @@ SABOTAGES = (
         "if len(packed) != length or zlib.crc32(packed) != checksum:",
         "if len(packed) != length:",
         "data/test_recorder.py::test_a_block_whose_checksum_is_wrong_is_not_believed",
+    ),
+    # ------------------------------------------------------------ I3: the simulation of recorded days
+    Sabotage(
+        "slippage is what is left",
+        "I3",
+        "backtest/price_parts.py",
+        "        return walk(levels, fill.side, size)",
+        "        return (LevelFill(fill.px, size),)",
+        "backtest/test_price_parts.py::test_a_fill_that_the_book_does_not_explain_stays_unexplained",
+    ),
+    Sabotage(
+        "the simulation takes the book of after the fill",
+        "I3",
+        "backtest/price_parts.py",
+        "while left and left[-1] < before_ms:",
+        "while left and left[-1] <= before_ms - 1_000:",
+        "backtest/test_price_parts.py::test_the_book_of_a_moment_is_the_newest_one_until_then",
+    ),
+    Sabotage(
+        "funding of an hour goes to who holds after it",
+        "I3",
+        "backtest/recorded.py",
+        "            early, left = left.split(hour_ms)\n            self._feed(early, hour_ms)\n",
+        "            self._feed(left, now_ms)\n            left = _Market([], [], [])\n",
+        "backtest/test_recorded.py::test_who_held_at_the_hour_pays_its_funding",
+    ),
+    Sabotage(
+        "the simulation starts with the session's cash",
+        "I3",
+        "backtest/recorded.py",
+        "self._account = Account(SOURCE, to_decimal(config.trading.capital_usd), self._stop)",
+        "self._account = Account(SOURCE, to_decimal(670), self._stop)",
+        "backtest/test_recorded.py::test_it_starts_flat_with_the_configured_capital",
     ),
 )

@@ -16,6 +16,7 @@ Examples:
   perpbot backtest
   perpbot backtest --symbol BTC --from 2026-01-10 --to 2026-01-20
   perpbot backtest --strategy mean_reversion --report backtest.html --trades trades.csv
+  perpbot backtest --recording last
 """
 )
 @options.research
@@ -27,6 +28,7 @@ Examples:
 @click.option(
     "--trades", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the trades as CSV."
 )
+@click.option("--recording", metavar="SESSION", help="On the market that a session recorded: its books and trades.")
 @options.as_json
 @click.pass_obj
 def backtest(
@@ -40,6 +42,7 @@ def backtest(
     compound: bool,
     report: Path | None,
     trades: Path | None,
+    recording: str | None,
     as_json: bool,
 ) -> int:
     """Simulate a strategy on the stored candles, as the daemon would have traded them.
@@ -50,4 +53,8 @@ def backtest(
     from perp_bot.cli.research_case import research_case
 
     case = research_case(call, symbol, strategy, timeframe, from_text, to_text)
-    return run(case, plain=plain, compounding=compound, as_json=as_json, report=report, trades=trades)
+    if recording is not None and (plain or compound or from_text is not None or to_text is not None):
+        raise click.UsageError("--recording runs its whole session: without --from, --to, --plain and --compound")
+    return run(
+        case, plain=plain, compounding=compound, as_json=as_json, report=report, trades=trades, recording=recording
+    )

@@ -20,9 +20,10 @@ Examples:
 @click.option("--days", type=click.FloatRange(min=0, min_open=True), metavar="N",
               help="Also run the backtest of the last N days and match its trades with the session's.")  # fmt: skip
 @click.option("--source", default="paper", show_default=True, metavar="NAME", help="Whose trades: paper or live.")
+@click.option("--candles", "on_candles", is_flag=True, help="Backtest on candles even where the market was recorded.")
 @options.as_json
 @click.pass_obj
-def compare(call: Invocation, days: float | None, source: str, as_json: bool) -> int:
+def compare(call: Invocation, days: float | None, source: str, on_candles: bool, as_json: bool) -> int:
     """Decide a recorded session again, offline, and set it beside the backtest of the same days.
 
     Every stored decision must come out identical (exit code 1 otherwise). With --days the trades are matched by
@@ -37,4 +38,4 @@ def compare(call: Invocation, days: float | None, source: str, as_json: bool) ->
             return code
     from perp_bot.cli.comparing import compare as run
 
-    return run(config, days, source, as_json=as_json)
+    return run(config, days, source, on_candles=on_candles, as_json=as_json)

@@ -1,4 +1,4 @@
-"""data list, check, import."""
+"""data list, check, import, record."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ Examples:
   perpbot data check
   perpbot data import --bundled hyperliquid
   perpbot data import btc.csv --symbol BTC --timeframe 1h
+  perpbot data record --minutes 60
 """
 )
 def data() -> None:
-    """Show, check and import stored market data."""
+    """Show, check, import and record market data."""
 
 
 @data.command(name="list", epilog="\b\nExamples:\n  perpbot data list --json")
@@ -114,3 +115,25 @@ def import_(
         skip_bad=skip_bad,
         as_json=as_json,
     )
+
+
+@data.command(
+    epilog="""\b
+Examples:
+  perpbot data record --minutes 60
+  perpbot data record --symbol BTC --symbol ETH
+"""
+)
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), metavar="N",
+              help="Stop after N minutes of the venue's time. Default: until Ctrl-C.")  # fmt: skip
+@click.option("--symbol", "symbols", multiple=True, metavar="S", help="Only this coin; may be given again.")
+@options.as_json
+@click.pass_obj
+def record(call: Invocation, minutes: float | None, symbols: tuple[str, ...], as_json: bool) -> int:
+    """Record the venue's books, trades, marks and closes without trading, and store candles as the daemon does.
+
+    `perpbot backtest --recording SESSION` simulates on it. Exit code 130 when interrupted before --minutes were over.
+    """
+    from perp_bot.cli import recording
+
+    return recording.record(call.load(), minutes, symbols, as_json=as_json)
