@@ -490,9 +490,9 @@ class _Run:
             self._executor.cancel(cloid, now_ms, "conditions no longer hold")
         for item in decision.decided:
             self._journal.append(item.record)
-            if item.move_stop_px is not None and self._account.position(item.record.symbol) is not None:
-                self._executor.move_stop(item.record.symbol, item.move_stop_px, now_ms)
-                self._account.set_stop(item.record.symbol, item.move_stop_px)
+            moved_px, symbol = item.move_stop_px, item.record.symbol
+            if moved_px is not None and self._executor.move_stop(symbol, moved_px, now_ms):
+                self._account.set_stop(symbol, moved_px)
         self._settle()
         self._pending = decision.pending
         for item in decision.decided:

@@ -35,5 +35,8 @@ class Executor(Protocol):
     def cancel(self, cloid: str, now_ms: int, note: str) -> None:
         """Ask for a cancel."""
 
+    def move_stop(self, symbol: str, stop_px: float, now_ms: int) -> bool:
+        """Move the resting stop of a position; return whether it moved."""
+
     def drain(self) -> list[OrderEvent]:
         """Return and clear the events since the last call, in order."""

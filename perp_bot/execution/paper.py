@@ -125,19 +125,20 @@ class PaperExecutor:
             return
         self._keep(orders.cancelled(order, now_ms, note))
 
-    def move_stop(self, symbol: str, stop_px: float, now_ms: int) -> None:
+    def move_stop(self, symbol: str, stop_px: float, now_ms: int) -> bool:
         """Move a position's stop (a trailing one): one order whose trigger changes, so that it is never without.
 
-        Marks up to `now_ms` do not trigger it; nothing happens without a position, or when its stop is firing.
+        Marks up to `now_ms` do not trigger it. Return whether it moved: not without a position, nor while it fires.
         """
         self._settle()
         position = self._positions.get(symbol)
         stop = next((order for order in self._of(symbol) if order.intent.role is OrderRole.STOP), None)
         if position is None or stop is None or stop.intent.cloid in self._taking:
-            return
+            return False
         self._positions[symbol] = replace(position, stop_px=stop_px)
         moved = replace(stop.intent, trigger_px=to_decimal(stop_px), stop_px=stop_px, reason=TRAILING_STOP)
         self._keep(replace(stop, intent=moved, updated_ms=now_ms))
+        return True
 
     def drain(self) -> list[OrderEvent]:
         """Work off what has arrived, then return and clear the events since the last call, in order."""
@@ -409,7 +410,8 @@ class PaperExecutor:
             return
         size = stop.filled + position.size
         if size != stop.intent.size or trigger != stop.intent.trigger_px:
-            moved = replace(stop.intent, size=size, trigger_px=trigger, stop_px=position.stop_px)
+            reason = stop.intent.reason if trigger == stop.intent.trigger_px else self._stop_reason(position)
+            moved = replace(stop.intent, size=size, trigger_px=trigger, stop_px=position.stop_px, reason=reason)
             self._keep(replace(stop, intent=moved, updated_ms=at_ms))
 
     def _stop_intent(self, position: Position, trigger: Decimal, at_ms: int) -> OrderIntent:

@@ -45,7 +45,8 @@ def after_fill(
     """Return the position after `fill`.
 
     `intent` is the order's: it names the deciding decision, the strategy's own stop and the target. Every fill that
-    opens or adds sets the stop anew by `stop_rule` from the real average price and size; part closes leave it.
+    opens or adds sets the stop anew by `stop_rule` from the real average price and size, but never farther away than
+    the strategy has moved it; part closes leave it.
     """
     if position is not None and fill.side is position.side.closing:
         return _reduced(position, fill, intent, stop_rule)
@@ -54,11 +55,8 @@ def after_fill(
     else:
         total = position.size + fill.size
         average = (position.size * position.entry_px + fill.size * fill.px) / total
-        opened = _stopped(
-            replace(position, size=total, entry_px=average, fees_usd=position.fees_usd + fill.fee_usd),
-            intent,
-            stop_rule,
-        )
+        added = replace(position, size=total, entry_px=average, fees_usd=position.fees_usd + fill.fee_usd)
+        opened = _moved_stop_kept(position, _stopped(added, intent, stop_rule), intent, stop_rule)
     return FillEffect(opened, ZERO, ZERO, fill.size, ZERO, fill.fee_usd)
 
 
@@ -104,3 +102,13 @@ def _stopped(position: Position, intent: OrderIntent | None, stop_rule: StopRule
         return position
     own = None if intent is None else intent.stop_px
     return replace(position, stop_px=stop_rule(position.symbol, position.side, position.entry_px, position.size, own))
+
+
+def _moved_stop_kept(
+    before: Position, after: Position, intent: OrderIntent | None, stop_rule: StopRule | None
+) -> Position:
+    """Return `after` with the stop of `before` where that one was moved (it is not the rule's) and is nearer."""
+    was, now = before.stop_px, after.stop_px
+    if was is None or now is None or was == _stopped(before, intent, stop_rule).stop_px:
+        return after
+    return replace(after, stop_px=was) if (was - now) * before.side.sign > 0 else after

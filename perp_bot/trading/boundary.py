@@ -205,9 +205,8 @@ class BoundaryDesk:
     def _move_stop(self, item: Decided, now_ms: int) -> list[Row]:
         """Move a held position's stop, at the executor and in the books; return the rows that say so."""
         desk, symbol, stop_px = self._desk, item.record.symbol, item.move_stop_px
-        if stop_px is None or desk.account.position(symbol) is None:
+        if stop_px is None or not desk.executor.move_stop(symbol, stop_px, now_ms):
             return []
-        desk.executor.move_stop(symbol, stop_px, now_ms)
         position = desk.account.set_stop(symbol, stop_px)
         text = f"{symbol}: the stop trails to {stop_px:.8g}"
         return [PositionRow(SOURCE, symbol, position), self._notes.tell("TRAIL", text, now_ms, symbol)]

@@ -57,6 +57,20 @@ def test_a_stop_never_moves_back_nor_through_the_market(rig: DeskRig, to: float)
     assert rig.told("TRAIL") == []
 
 
+def test_a_stop_that_fires_at_the_close_is_not_told_to_have_moved(rig: DeskRig) -> None:
+    """Triggered, with no book to fill from: the decision's wish comes too late, books and order stay as they fired."""
+    was = stop_of(rig)
+    close_ms = rig.now_ms // QUARTER * QUARTER + QUARTER
+    rig.clock.observe(close_ms)
+    rig.handle(contexts={"BTC": (rig.context("BTC", 90_000.0),)})
+    rig.px["BTC"] = 103_000.0
+    rig.script.decisions[("BTC", close_ms)] = Hold("BTC", "trailing", 101_000.0)
+    rig.handle(events=[rig.boundary_at(close_ms)])
+    assert rig.desk.last_decisions["BTC"].reason == "trailing"
+    assert stop_of(rig) == was
+    assert rig.told("TRAIL") == []
+
+
 def test_it_fires_on_the_first_mark_below(rig: DeskRig) -> None:
     """Closed as a trailing stop, with the cooldown that any stop starts."""
     trail(rig, 101_000.0)
