@@ -56,6 +56,21 @@ DELAYED = Stretch(
     "delayed", "460.25", 42, (("1m", 62),), {"execution": {"entry_delay_candles": 1, "cancel_if_signal_gone": False}}
 )
 
+MACD: dict[str, Any] = {"trading": {"strategy": "macd_cross"}}
+
+# BTC SHORT by macd_cross: decided at the first close, its stop trails at the second (minute 30), the mark touches it in
+# minute 43; then the cooldown. It trails sooner and closer than by default, for a short stretch.
+TRAILED = Stretch(
+    "trailed",
+    "531",
+    42,
+    (("15m", 1), ("1m", 32)),
+    {**MACD, "macd": {"trail_after_pct": 0.002, "trail_distance_pct": 0.002, "trail_step_pct": 0.0005}},
+)
+
+# BTC SHORT by macd_cross at its defaults: decided at the first close, a funding hour, its target in minute 52.
+TARGET = Stretch("target", "747.25", 42, (("15m", 1), ("1m", 46)), MACD)
+
 
 @dataclass(slots=True)
 class Outcome:

@@ -13,6 +13,8 @@ from sessions import (
     DELAYED,
     EARLY_STOP,
     FALLBACK,
+    TARGET,
+    TRAILED,
     ZSCORE_STOP,
     Outcome,
     Stretch,
@@ -25,9 +27,15 @@ Reference = Callable[[Stretch], tuple[Outcome, tuple[str, ...]]]
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(90)]
 
 # Every hit of the points around orders: (stretch, times that an intent is committed and sent).
-ORDERS = ((COMPLETE, 2), (ZSCORE_STOP, 2), (CAPITAL_STOP, 1))
+ORDERS = ((COMPLETE, 2), (ZSCORE_STOP, 2), (CAPITAL_STOP, 1), (TRAILED, 1), (TARGET, 2))
 ORDER_POINTS = ("journal.before_commit", "journal.after_commit", "send.before", "send.after")
-EXITS = {"mean_reversion_complete": COMPLETE, "zscore_stop": ZSCORE_STOP, "capital_stop": CAPITAL_STOP}
+EXITS = {
+    "mean_reversion_complete": COMPLETE,
+    "zscore_stop": ZSCORE_STOP,
+    "capital_stop": CAPITAL_STOP,
+    "trailing_stop": TRAILED,
+    "target": TARGET,
+}
 
 
 def in_group(stretch: Stretch, *values: object, soak: bool = False) -> object:
@@ -89,7 +97,15 @@ def test_a_crash_around_an_order_changes_nothing(
 
 
 # Ordinary commits are gathered by time, so the hits are a sample: the number is the same, what is in it may not be.
-WRITER_SAMPLE = ((COMPLETE, 1), (COMPLETE, 20), (COMPLETE, 34), (CAPITAL_STOP, 24), (ZSCORE_STOP, 38))
+# The stop of TRAILED moves in about its 22nd.
+WRITER_SAMPLE = (
+    (COMPLETE, 1),
+    (COMPLETE, 20),
+    (COMPLETE, 34),
+    (CAPITAL_STOP, 24),
+    (ZSCORE_STOP, 38),
+    *((TRAILED, hit) for hit in (21, 22, 36)),
+)
 
 
 @pytest.mark.parametrize(("stretch", "hit"), [in_group(*pair) for pair in WRITER_SAMPLE])
@@ -108,7 +124,7 @@ def test_a_crash_in_the_writer_changes_nothing(
     ("stretch", "point", "hit"),
     [
         in_group(stretch, point, hit, soak=True)
-        for stretch, last in ((COMPLETE, 130), (ZSCORE_STOP, 55), (CAPITAL_STOP, 76))
+        for stretch, last in ((COMPLETE, 130), (ZSCORE_STOP, 55), (CAPITAL_STOP, 76), (TRAILED, 40))
         for point in ("writer.before_commit", "writer.after_commit")
         for hit in range(2, last, 3)
     ],
@@ -125,12 +141,14 @@ def test_a_crash_in_any_commit_changes_nothing(
 
 
 # Minutes in which something happens (the first step is 1): entry fill, whole hour with funding due, funding paid,
-# exit; two maker fills of one order; a stop early in its minute, priced from the book of the minute before.
+# exit; two maker fills of one order; a stop early in its minute, priced from the book of the minute before; a stop that
+# trails, the minute after, and the one in which it fires.
 BUSY = (
     (COMPLETE, (46, 60, 62, 150)),
     (CAPITAL_STOP, (15, 16, 66, 67)),
     (EARLY_STOP, (16, 72, 73)),
     (ZSCORE_STOP, (15, 16, 30, 31)),
+    (TRAILED, (16, 30, 31, 43)),
 )
 BUSY_TOO = ((FALLBACK, (15, 16, 17, 66)), (DELAYED, (15, 30, 31, 45, 60)))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import pytest
-from sessions import CAPITAL_STOP, COMPLETE, ZSCORE_STOP, Stretch
+from sessions import CAPITAL_STOP, COMPLETE, TARGET, TRAILED, ZSCORE_STOP, Stretch
 from watched import Look, watching
 
 from perp_bot.config.load import load_config
@@ -14,7 +14,7 @@ from perp_bot.config.model import Config
 from perp_bot.core.types import Action, Candle, DecisionRecord
 from perp_bot.data.db.reader import Reader
 from perp_bot.decision.redecide import redecide
-from perp_bot.strategies.mean_reversion import MeanReversion
+from perp_bot.strategies import registry
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(90), pytest.mark.xdist_group("watched")]
 
@@ -23,13 +23,16 @@ pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(90), py
 class Session:
     """A session and what it left."""
 
+    name: str
     looks: list[Look]
     config: Config
     decisions: list[DecisionRecord]
     candles: dict[str, list[Candle]]
 
 
-@pytest.fixture(scope="module", params=[COMPLETE, ZSCORE_STOP, CAPITAL_STOP], ids=lambda stretch: stretch.name)
+@pytest.fixture(
+    scope="module", params=[COMPLETE, ZSCORE_STOP, CAPITAL_STOP, TRAILED, TARGET], ids=lambda stretch: stretch.name
+)
 def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Session:
     """A session that opened and closed a position."""
     stretch: Stretch = request.param
@@ -38,19 +41,32 @@ def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         with Reader(rig.paths.db) as reader:
             decisions = reader.decisions(10_000)
             candles = {symbol: reader.candles(symbol, "15m", 0, 2**62) for symbol in config.trading.symbols}
-    return Session(looks, config, decisions, candles)
+    return Session(stretch.name, looks, config, decisions, candles)
 
 
 def test_every_stored_decision_of_a_session_can_be_made_again(session: Session) -> None:
-    """I3a: from the stored candles and the recorded account state comes the identical row; entry and exits included.
+    """I3a: from the stored candles and the recorded account state comes the identical row, of either strategy.
 
-    ((b) is a free backtest of the same days, (c) the replayed recording: test_i03_replay.py.)
+    Entries, exits and moves of the stop are among them. ((b) is a free backtest of the same days, (c) the replayed
+    recording: test_i03_replay.py.)
     """
-    strategy = MeanReversion.from_config(session.config)
+    strategy = registry.create(session.config.trading.strategy, session.config)
     again = [redecide(row, session.candles[row.symbol], session.config, strategy) for row in session.decisions]
     assert again == session.decisions
     assert Action.ENTER in {row.action for row in again}
     assert len(again) >= 8
+    assert {row.strategy for row in again} == {session.config.trading.strategy}
+
+
+def test_a_stop_only_ever_comes_nearer_and_the_trailed_one_did(session: Session) -> None:
+    """What the socket shows of a position's stop from minute to minute; the row that moved it names the new price."""
+    shown = [(one.state.positions[0].side, one.state.positions[0].stop_px) for one in session.looks if one.db_sizes]
+    prices = list(dict.fromkeys(px for _, px in shown))
+    nearer = sorted(prices, key=lambda px: px or 0.0, reverse=shown[0][0] == "short")
+    assert prices == nearer
+    moved = [row.stop_px for row in session.decisions if "the stop trails" in row.reason]
+    assert prices[1:] == moved
+    assert (len(moved) == 1) is (session.name == TRAILED.name)
 
 
 def test_every_position_has_its_whole_stop_at_all_times(session: Session) -> None:
