@@ -163,6 +163,10 @@ def test_commands_that_talk_to_a_venue_take_it(perpbot: RunCommand, name: str) -
         (["pause", "--symbol", "BTC", "--strategy", "x"], "perpbot: give --symbol or --strategy, not both"),
         (["close", "B T C"], "perpbot: 'B T C' is not a coin name (write BTC, BTC-PERP or BTCUSDT)\n"),
         (["trade", "--live"], "perpbot: live trading comes with a later release; run `perpbot trade --paper`\n"),
+        (
+            ["trade", "--strategy", "macd_crss"],
+            "perpbot: there is no strategy 'macd_crss'; known: mean_reversion, macd_cross; did you mean macd_cross?\n",
+        ),
         (["practice", "serve", "--speed", "0"], "perpbot: --speed '0': expected a number above 0, or step\n"),
         (["practice", "serve", "--port", "99999"], "perpbot: Invalid value for '--port'"),
         (["--config", "missing.yaml", "status"], "perpbot: missing.yaml: no such config file"),
@@ -211,6 +215,18 @@ def test_mode_live_in_the_config_is_refused_unless_paper_is_asked_for(
     assert seen == []
     assert perpbot("trade", "--paper", "--force", "--venue", "testnet").code == 4
     assert seen == [("paper", "testnet", True)]
+
+
+def test_the_strategy_of_the_command_line_wins(
+    perpbot: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--strategy overrides trading.strategy; without it the file's holds."""
+    (tmp_path / "config.yaml").write_text("trading: {strategy: macd_cross}\n")
+    seen: list[str] = []
+    _install_daemon(monkeypatch, lambda config, force: seen.append(config.trading.strategy) or 0)  # type: ignore[attr-defined, func-returns-value]
+    assert perpbot("trade").code == 0
+    assert perpbot("trade", "--strategy", "mean_reversion").code == 0
+    assert seen == ["macd_cross", "mean_reversion"]
 
 
 def _install_daemon(monkeypatch: pytest.MonkeyPatch, run: object) -> None:

@@ -75,6 +75,12 @@ def test_the_defaults_are_the_issues(load: Load) -> None:
         25,
         2,
     )
+    assert config.trading.strategy == "mean_reversion"
+    macd = config.macd
+    assert (macd.fast, macd.slow, macd.signal, macd.volume_bars, macd.max_trades_per_day) == (12, 26, 9, 20, 10)
+    assert (macd.rsi_overbought, macd.rsi_oversold, macd.reward_risk, macd.stop_atr) == (70, 30, 2, 2)
+    assert (macd.stop_min_pct, macd.stop_max_pct) == (0.001, 0.1)
+    assert (macd.trail_after_pct, macd.trail_distance_pct, macd.trail_step_pct) == (0.01, 0.02, 0.005)
     risk = config.risk
     assert (risk.max_loss_per_trade_pct, risk.daily_loss_limit_pct, risk.session_drawdown_pct) == (0.03, 0.08, 0.05)
     assert (risk.max_drawdown_pct, risk.max_positions, risk.cooldown_seconds) == (0.25, 1, 1800)
@@ -213,6 +219,10 @@ def test_prediction_markets_are_read(load: Load) -> None:
         ("signals: {zscore_exit_threshold: 2.0}", ["signals.zscore_exit_threshold: 2 must be below"]),
         ("signals: {zscore_stop_threshold: 1.5}", ["signals.zscore_stop_threshold: 1.5 must be above"]),
         ("signals: {rsi_overbought: 50}", ["signals.rsi_overbought: 50"]),
+        ("trading: {strategy: macd_crss}", ["trading.strategy: 'macd_crss'", "did you mean macd_cross?"]),
+        ("macd: {fast: 26}", ["macd.fast: 26 must be below slow (26)"]),
+        ("macd: {stop_min_pct: 0.1}", ["macd.stop_min_pct: 0.1 must be below stop_max_pct (0.1)"]),
+        ("macd: {max_trades_per_day: 0}", ["macd.max_trades_per_day: 0", "from 1 to 1000"]),
         ("risk: {max_loss_per_trade_pct: 3}", ["risk.max_loss_per_trade_pct: 3.0", "at most 1"]),
         ("data: {primary_timeframe: 7m}", ["data.primary_timeframe: '7m'", "one of 1m, 3m, 5m"]),
         ("data: {timeframes: [1m, 5min]}", ["data.timeframes: '5min'", "did you mean 5m?"]),

@@ -38,9 +38,10 @@ from perp_bot.decision.path import Boundary, SymbolInput, decide_boundary
 from perp_bot.decision.redecide import redecide
 from perp_bot.decision.view import build_view, columns_of
 from perp_bot.risk.manager import Blocks, Pause
+from perp_bot.strategies.macd_cross import MacdCross
 from perp_bot.strategies.mean_reversion import MeanReversion
 from perp_bot.strategies.parameters import params_from
-from perp_bot.strategies.protocol import MarketView
+from perp_bot.strategies.protocol import MarketView, Strategy
 
 PARAMS = params_from(CONFIG.signals)
 REAL = MeanReversion.from_config(CONFIG)
@@ -58,6 +59,8 @@ LOOSE = replace(
     ),
 )
 LOOSE_STRATEGY = MeanReversion.from_config(LOOSE)
+MACD = replace(LOOSE, macd=replace(LOOSE.macd, trail_after_pct=0.002, trail_distance_pct=0.01, trail_step_pct=0.0005))
+MACD_STRATEGY = MacdCross.from_config(MACD)
 
 
 def view_of(candles: list[Candle], **changes: object) -> MarketView:
@@ -101,14 +104,19 @@ def test_the_history_before_the_window_changes_nothing() -> None:
 
 
 def walk_through(
-    candles: list[Candle], first: int, *, seed: int = 3, disturb: int | None = None
+    candles: list[Candle],
+    first: int,
+    *,
+    seed: int = 3,
+    disturb: int | None = None,
+    strategy: Strategy = LOOSE_STRATEGY,
 ) -> list[tuple[DecisionRecord, int]]:
     """Decide every close from `first` on with changing accounts; from `disturb` on later candles are noise.
 
     Returns each record with the number of candles known when it was made.
     """
     rng = random.Random(seed)
-    noise = random.Random(99)
+    noise, entered = random.Random(99), random.Random(5)
     if disturb is not None:
         candles = candles[:disturb] + [
             replace(c, high=c.high + 5, low=c.low - 5, close=c.low + noise.random()) for c in candles[disturb:]
@@ -165,10 +173,11 @@ def walk_through(
                 state=state,
                 equity_usd=rng.choice((670.0, 670.0, 670.0, 670.0, 670.0, None, 640.0)),
                 losing_weeks=rng.choice((0, 0, 0, 0, 0, 3)),
+                entries_today=entered.choice((0, 10)),
             ),
             blocks,
         )
-        record = decide_boundary(LOOSE, LOOSE_STRATEGY, boundary).decided[0].record
+        record = decide_boundary(LOOSE, strategy, boundary).decided[0].record
         out.append((record, known))
         if rng.random() < (0.15 if held is None else 0.5):
             side = rng.choice(list(Side))
@@ -198,6 +207,24 @@ def test_every_stored_decision_can_be_made_again() -> None:
     actions = {record.action for record, _ in made}
     assert actions == set(Action), "the walk must hold every kind of decision"
     assert any(record.provisional for record, _ in made)
+
+
+@pytest.mark.slow
+def test_every_stored_decision_of_macd_cross_can_be_made_again() -> None:
+    """I3a: entries, those its daily limit forbids, moves of the stop, on final and on provisional rows."""
+    draw = random.Random(8)
+    candles = [replace(candle, volume=draw.uniform(0.5, 2.0)) for candle in series(1_400)]
+    made = walk_through(candles, 505, strategy=MACD_STRATEGY)
+    for record, _ in made:
+        account = json.loads(json.dumps(record.account, allow_nan=False))
+        assert redecide(replace(record, account=account), candles, MACD, MACD_STRATEGY) == record
+    assert {record.action for record, _ in made} == {Action.ENTER, Action.BLOCKED, Action.HOLD}
+    assert "max_trades_per_day" in {reason.rule for record, _ in made for reason in record.blocked_by}
+    held = [record for record, _ in made if record.account["position_side"] is not None]
+    moved = [record for record in held if record.stop_px != record.account["position_stop_px"]]
+    assert len(moved) > 3
+    assert not any(record.provisional for record in moved)
+    assert all("the stop trails" in record.reason for record in moved)
 
 
 @pytest.mark.slow

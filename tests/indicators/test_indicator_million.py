@@ -51,6 +51,21 @@ def test_zscore_and_bands_are_exact_at_every_bar_of_a_million(rough: Candles) ->
 
 
 @pytest.mark.slow
+def test_the_mean_of_the_volume_is_exact_at_every_bar_of_a_million() -> None:
+    """Volumes from nothing for days to spikes of 1e12, a few missing: each mean is that of its own 20 bars."""
+    draw = np.random.default_rng(44)
+    volume = np.round(np.exp(draw.normal(2.0, 3.0, BARS)), 5)
+    for start in draw.integers(0, BARS - 1_000, 50):
+        volume[start : start + 500] = 0.0
+    volume[draw.integers(0, BARS, 40)] = 1e12
+    volume[draw.integers(0, BARS, 25)] = np.nan
+    found = batch.volume_mean(volume, 20)
+    expected = sliding_window_view(volume.astype(np.longdouble), 20).mean(axis=1)
+    assert np.isnan(found[:19]).all()
+    np.testing.assert_allclose(found[19:], expected.astype(np.float64), rtol=1e-13, atol=0)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rsi", "ema", "atr", "adx"])
 def test_memories_agree_with_their_authors_formulas_at_every_bar_of_a_million(rough: Candles, name: str) -> None:
     """I2 to 1e-9 relative, NaN at the same bars, through spikes, flat stretches of 12,000 bars and holes."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from rig import LIVELY, LIVELY_START, Rig
-from sessions import CAPITAL_STOP, COMPLETE, DELAYED, FALLBACK, Stretch, rig_of, walk
+from sessions import CAPITAL_STOP, COMPLETE, DELAYED, FALLBACK, TARGET, TRAILED, Stretch, rig_of, walk
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(90)]
 
@@ -27,9 +27,11 @@ def sessions_of(rig: Rig) -> list[str]:
     return [item["session"] for item in listed["sessions"]]
 
 
-@pytest.mark.parametrize("stretch", [COMPLETE, CAPITAL_STOP, FALLBACK, DELAYED], ids=lambda stretch: stretch.name)
+@pytest.mark.parametrize(
+    "stretch", [COMPLETE, CAPITAL_STOP, FALLBACK, DELAYED, TRAILED, TARGET], ids=lambda one: one.name
+)
 def test_a_stepped_session_is_replayed_byte_for_byte(stretch: Stretch, tmp_path: Path) -> None:
-    """Entries as maker and as taker, a stop, funding, an entry that waits: every row of the journal again."""
+    """Makers and takers, stops that fire and move, a target, funding, an entry that waits: every row again."""
     with rig_of(stretch, tmp_path / "run") as rig:
         walk(rig, stretch.legs)
         assert rig.stop() == 0

@@ -47,6 +47,15 @@ def test_nothing_forbids_an_ordinary_entry() -> None:
     assert reasons() == {}
 
 
+def test_a_strategys_own_limit_of_entries_a_day() -> None:
+    """Reached is enough; below it, or without one, nothing is said."""
+    limited = replace(REQUEST, strategy="macd_cross", max_trades_per_day=10)
+    assert reasons(replace(VIEW, entries_today=9), request=limited) == {}
+    at = replace(VIEW, entries_today=10)
+    assert reasons(at, request=limited) == {"max_trades_per_day": "10 of 10 entries of macd_cross this UTC day"}
+    assert reasons(at) == {}
+
+
 def test_limit_use_has_the_fields_of_the_state_protocol() -> None:
     """The screen shows what the gate measured, field by field."""
     assert tuple(item.name for item in fields(LimitUse)) == LimitState.__struct_fields__

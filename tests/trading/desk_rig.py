@@ -67,14 +67,11 @@ class Script:
 
     decisions: dict[tuple[str, int], Enter | Exit | Hold] = field(default_factory=dict)
     views: list[MarketView] = field(default_factory=list)
+    max_trades_per_day: int | None = None
 
     @property
     def name(self) -> str:
         return NAME
-
-    @property
-    def max_trades_per_day(self) -> int | None:
-        return None
 
     @property
     def needs(self) -> Needs:
