@@ -1,13 +1,22 @@
-"""Measures the indicators: each column and the whole set over a series, one streamed candle, one decision row."""
+"""Measures the indicators: each column and the set over a series, streamed candles, one decision row; beside TA-Lib."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
 from itertools import cycle
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perp_bot.bench.measure import Measurement, summarize, timed
+from perp_bot.bench.peer_rig import Contender, start_installed
+from perp_bot.bench.turns import clocked, in_turn
+from perp_bot.core.errors import PerpBotError
 from perp_bot.indicators import batch, compiled
 from perp_bot.indicators.compiled import Column
 from perp_bot.indicators.decision import decision_row
@@ -17,18 +26,69 @@ from perp_bot.indicators.streaming import StreamingSet
 from perp_bot.indicators.warmup import decision_window
 
 SUBJECT = "indicators"
+HELP = "each indicator and the set over 1,000,000 candles, streamed, and one decision row; beside TA-Lib when installed"
+
+CONTENDER = Contender("TA-Lib", "run_talib.py", "")
+SEVEN = "seven of the set"
+STREAMING = "streaming"
+GOALS = {SEVEN: "goal 15", STREAMING: "goal 0.3; the whole set, Hurst included", "rescaled_range 100": "goal 15"}
+SETTLED = 2_000  # bars after which a start is forgotten
+# Largest gap by the largest value. TA-Lib's sums of the z-score's window are carried over all the bars and drift.
+TOLERANCE, DRIFT = 1e-9, 1e-6
 
 _SEED = 42
+_BEFORE_STREAM = 500  # candles that a stream begins with
+
+Rows = NDArray[np.float64]
 
 
 def run(quick: bool) -> list[Measurement]:
-    """Measure on a seeded walk of 1,000,000 candles (quick: 100,000) with the compiled kernels loaded."""
+    """Measure on a seeded walk of 1,000,000 candles (quick: 100,000) with the compiled kernels loaded.
+
+    Raises:
+        PerpBotError: an indicator of a peer does not agree with ours.
+    """
     compiled.load()
     rescaled_range(np.arange(1.0, 200.0), 100)  # compiled before it is timed
-    bars = 100_000 if quick else 1_000_000
-    high, low, close = _candles(bars)
-    rounds = 3 if quick else 9
-    series: dict[str, Callable[[], object]] = {
+    bars, streamed = (100_000, 2_000) if quick else (1_000_000, 20_000)
+    candles = high, low, close = _candles(bars)
+    ours = _ours(high, low, close)
+    stream_ours = partial(_stream, candles, streamed)
+    calls = {name: clocked(call) for name, call in ours.items()} | {STREAMING: clocked(stream_ours)}
+    details = dict(GOALS)
+    with tempfile.TemporaryDirectory(prefix="perpbot-bench-") as name, ExitStack() as stack:
+        _write(Path(name), candles, streamed)
+        for contender, worker in start_installed(SUBJECT, [CONTENDER], Path(name), stack, warm_up_rows=5_000):
+            for case in worker.cases:
+                label = f"{contender.peer} {worker.version}: {case}"
+                made = _rows(ours[SEVEN if case == STREAMING else case]())
+                last = _BEFORE_STREAM + streamed
+                is_stream = case == STREAMING  # which gives its last values
+                details[label] = agreement(case, made[:, last - 1 : last] if is_stream else made, worker.result(case))
+                calls[label] = partial(worker.seconds, case)
+        seconds = in_turn(calls, 3 if quick else 15)
+    found = [_row(label, samples, seconds, details, bars, streamed) for label, samples in seconds.items()]
+    found.append(_one_by_one(high, low, close, streamed))
+    return found + _decided(high, low, close, 500 if quick else 5_000)
+
+
+def agreement(case: str, ours: Rows, theirs: Rows) -> str:
+    """Return how far a peer's rows are from ours once settled, by the largest value of each row.
+
+    Raises:
+        PerpBotError: farther than is explained.
+    """
+    settled = 0 if case == STREAMING else SETTLED
+    mine, other = ours[:, settled:], theirs.reshape(ours.shape)[:, settled:]
+    gap = float(np.max(np.max(np.abs(mine - other), axis=1) / np.max(np.abs(mine), axis=1)))  # a NaN stays one
+    limit = DRIFT if case in {"zscore 20", SEVEN, STREAMING} else TOLERANCE
+    if not gap <= limit:
+        raise PerpBotError(f"{case}: the peer's values are {gap:.1e} from ours, more than {limit:g}: not the same work")
+    return f"within {gap:.0e} of ours"
+
+
+def _ours(high: Column, low: Column, close: Column) -> dict[str, Callable[[], object]]:
+    like_peers: dict[str, Callable[[], object]] = {
         "zscore 20": lambda: batch.zscore(close, 20),
         "bollinger 20": lambda: batch.bollinger(close, 20, 2.0),
         "rsi 14": lambda: batch.rsi(close, 14),
@@ -36,25 +96,58 @@ def run(quick: bool) -> list[Measurement]:
         "adx 14": lambda: batch.adx(high, low, close, 14),
         "ema 20": lambda: batch.ema(close, 20),
         "macd 12 26 9": lambda: batch.macd(close),
+    }
+    return {
+        **like_peers,
+        SEVEN: lambda: [call() for call in like_peers.values()],
+        "set": lambda: batch.indicator_set(high, low, close),
         "realized_vol 20": lambda: batch.realized_vol(close, 20),
         "hurst_vr 100": lambda: batch.hurst_vr(close, 100),
         "hurst_rs 100": lambda: batch.hurst_rs(close, 100),
         "rescaled_range 100": lambda: rescaled_range(close, 100),
-        "set": lambda: batch.indicator_set(high, low, close),
     }
-    found = [
-        summarize(SUBJECT, name, "ns/candle", timed(call, rounds), scale=1e9 / bars) for name, call in series.items()
-    ]
-    found.append(_streamed(high, low, close, 2_000 if quick else 20_000))
-    found.extend(_decided(high, low, close, 500 if quick else 5_000))
-    return found
 
 
-def _streamed(high: Column, low: Column, close: Column, n: int) -> Measurement:
+def _rows(made: object) -> Rows:
+    if isinstance(made, list):
+        return np.vstack([_rows(item) for item in made])
+    return np.atleast_2d(np.asarray(made))
+
+
+def _write(folder: Path, candles: tuple[Column, Column, Column], streamed: int) -> None:
+    for name, column in zip(("high", "low", "close"), candles, strict=True):
+        np.save(folder / f"{name}.npy", column)
+    (folder / "settings.json").write_text(json.dumps({"streamed": streamed}), encoding="utf-8")
+
+
+def _row(
+    label: str,
+    samples: list[float],
+    seconds: Mapping[str, list[float]],
+    details: Mapping[str, str],
+    bars: int,
+    streamed: int,
+) -> Measurement:
+    case = label.partition(": ")[2]
+    ratio = float(np.median(samples) / np.median(seconds[case])) if case else None
+    is_stream = STREAMING in (label, case)
+    unit, scale = ("us/candle", 1e6 / streamed) if is_stream else ("ns/candle", 1e9 / bars)
+    return summarize(SUBJECT, label, unit, samples, scale=scale, detail=details.get(label, ""), times_ours=ratio)
+
+
+def _stream(candles: tuple[Column, Column, Column], streamed: int) -> None:
+    stream = StreamingSet()
+    update = stream.update
+    parts = (column[_BEFORE_STREAM : _BEFORE_STREAM + streamed].tolist() for column in candles)
+    for high, low, close in zip(*parts, strict=True):
+        update(high, low, close)
+
+
+def _one_by_one(high: Column, low: Column, close: Column, n: int) -> Measurement:
     stream = StreamingSet()
     candles = cycle(zip(high[:n].tolist(), low[:n].tolist(), close[:n].tolist(), strict=True))
     seconds = timed(lambda: stream.update(*next(candles)), n)
-    return summarize(SUBJECT, "streaming set", "us/candle", seconds, scale=1e6, detail="14 values, Hurst included")
+    return summarize(SUBJECT, "streaming, each call timed", "us/candle", seconds, scale=1e6)
 
 
 def _decided(high: Column, low: Column, close: Column, n: int) -> list[Measurement]:
