@@ -232,6 +232,8 @@ class DashboardApp(App[int], inherit_bindings=False):
         self.log_source.ask(request)
 
     def _tick(self) -> None:
+        if not self.screen_stack:  # the last tick of an app that is closing
+            return
         now_s = monotonic_s()
         if self._sleep_watch.slept_s(now_s, _boottime_s()):
             self.view = reduce(self.view, Slept(now_s))

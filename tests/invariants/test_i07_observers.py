@@ -55,6 +55,8 @@ def pest(rig: Rig, payload: bytes) -> Iterator[list[int]]:
                         client.recv(1_024)
                         rounds[0] += 1
                         stop.wait(0.002)  # the venue lives in this process too
+                        if not payload.endswith(b"\n"):
+                            break  # it is refused and would be left to linger: it comes again at once
             except OSError:
                 rounds[0] += 1
                 stop.wait(0.005)

@@ -79,3 +79,11 @@ def test_decisions_join_the_overview_only_where_their_reasons_can_be_read() -> N
     assert "decisions" not in arrange(160, 48, Wants()).panes
     assert "orders" in arrange(160, 48, Wants()).panes
     assert "decisions" in arrange(180, 48, Wants()).panes
+
+
+async def test_a_tick_that_comes_while_the_app_closes_does_nothing(launch: Launch) -> None:
+    """A timer may fire once more after the last screen is gone: leaving must not end in a traceback."""
+    async with launch() as driver:
+        pass
+    assert driver.app.screen_stack == []
+    driver.app._tick()
