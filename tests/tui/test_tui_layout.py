@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tui_launch import Launch
 
 from perp_bot.tui.layout import LABELS, PANES, SHORT_LABELS, VIEWS, Arrangement, Box, Wants, arrange
 from perp_bot.tui.panes.chrome import tabs
