@@ -10,7 +10,7 @@ from perp_bot.core.errors import EXIT_FAILURE, EXIT_OK, StoreError
 from perp_bot.core.timeframes import DAY_MS, iso
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from perp_bot.backtest.parity import Parity
     from perp_bot.backtest.price_parts import Evidence, ExplainedTrade
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from perp_bot.config.model import Config
     from perp_bot.core.types import ClosedTrade, DecisionRecord, Fill, FundingPayment, Order
     from perp_bot.data.recordings import Recording
+    from perp_bot.data.session_format import Pass
 
 REMAINDER_USD = 0.005  # above it something is not explained
 RECORDED, CANDLES = "recorded market", "candles"
@@ -142,8 +143,24 @@ def _recordings(config: Config, session: _Session) -> list[tuple[Recording, int,
 
 
 def _covering(found: list[tuple[Recording, int, int]], session: _Session) -> Recording | None:
-    covering = (item for item, first, last in found if first <= session.first_ms and last >= session.last_ms)
-    return next(covering, None)
+    """Return the recording that holds every close of the days, also the one that a daemon takes as it starts."""
+    from perp_bot.data.recordings import SessionReader
+
+    for item, first_ms, last_ms in found:
+        if last_ms >= session.last_ms and (
+            first_ms <= session.first_ms or first_close_ms(SessionReader(item).each_pass()) == session.first_ms
+        ):
+            return item
+    return None
+
+
+def first_close_ms(passes: Iterable[Pass]) -> int | None:
+    """Return the close of the first boundary that the loop took, None without one."""
+    from perp_bot.core.events import BoundaryClosed
+    from perp_bot.data.session_format import events_of
+
+    events = (event for item in passes for event in events_of(item.events))
+    return next((event.close_ms for event in events if isinstance(event, BoundaryClosed)), None)
 
 
 def _evidence(config: Config, session: _Session, found: list[Recording]) -> Evidence:

@@ -112,3 +112,18 @@ def test_nothing_is_recorded_when_switched_off(tmp_path: Path) -> None:
         assert not rig.paths.recordings.exists()
         assert "no session is recorded" in rig.perpbot("replay").stderr
         assert rig.perpbot("replay", "last").returncode == 2
+
+
+def test_a_session_that_began_between_two_closes_is_compared_on_its_own_market(tmp_path: Path) -> None:
+    """The daemon decides the newest close as it starts: older than the recording, and recorded all the same."""
+    with Rig(tmp_path / "run", start=LIVELY_START, settings={"signals": LIVELY}) as rig:
+        rig.venue.step("1m", 5)
+        rig.start()
+        rig.step("15m", 5)
+        assert rig.stop() == 0
+        (first_close_ms,) = rig.rows("SELECT min(close_ms) FROM decisions")[0]
+        assert first_close_ms == rig.start_ms
+        found = json.loads(rig.perpbot("compare", "--days", "7", "--json", timeout_s=60.0).stdout.splitlines()[-1])
+    assert found["simulated_on"] == "recorded market"
+    assert (len(found["matched"]), found["missed"], found["extra"]) == (1, [], [])
+    assert max(abs(part) for part in found["matched"][0]["parts"].values()) < 1e-7
