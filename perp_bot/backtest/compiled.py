@@ -1,8 +1,7 @@
 """The compiled kernels of research: each function compiled once, when it is first used, and kept on disk.
 
-numba keys what it keeps by the source file of the function alone. A kernel calls others in other files: what is kept
-is therefore stamped with all of their sources, or a changed rule would run as it was. Where nothing can be kept (a
-read-only installation without a user's cache folder) the kernels are compiled anew in each process.
+What is kept is stamped with all of their sources. Where nothing can be kept (a read-only
+installation without a user's cache folder) the kernels are compiled anew in each process.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from perp_bot.indicators.compiled import stamp
 from perp_bot.strategies import trailing
 
 LOG = logging.getLogger(__name__)
@@ -27,7 +27,6 @@ _SOURCES = (
     "sweep_kernel.py",
     "load.py",
     "curve.py",
-    "indicator_columns.py",
 )
 
 
@@ -38,7 +37,7 @@ def research_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
     try:
         compiled = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
-        _stamp(compiled)
+        stamp(compiled, sources_hash())
     except (OSError, RuntimeError) as error:
         LOG.warning("compiled kernels cannot be kept (%s); they are compiled anew in each process", error)
         compiled = numba.njit(nogil=True, error_model="numpy")(function)
@@ -46,12 +45,6 @@ def research_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
         print("compiling the kernels of research, once (some seconds)", file=sys.stderr, flush=True)
     ready: Callable[..., Any] = compiled
     return ready
-
-
-def _stamp(compiled: Any) -> None:
-    """Make what is kept depend on every source file that the kernels are made of."""
-    file = compiled._cache._cache_file
-    file._source_stamp = (file._source_stamp, sources_hash())
 
 
 def _is_kept(compiled: Any) -> bool:
@@ -76,7 +69,7 @@ def sources_hash() -> str:
 
 
 def warm() -> None:
-    """Compile everything now: a backtest and a sweep of both shipped strategies on a small made market."""
+    """Compile everything now: the indicators, and a backtest and a sweep of both strategies on a small made market."""
     import numpy as np
 
     from perp_bot.backtest.engine import run
@@ -84,6 +77,7 @@ def warm() -> None:
     from perp_bot.backtest.sweep import run_points
     from perp_bot.config.model import Config
     from perp_bot.core.types import Instrument
+    from perp_bot.indicators import compiled as indicators
 
     n = 600
     close = 100 + np.sin(np.arange(n) / 7.0)
@@ -91,6 +85,8 @@ def warm() -> None:
     candles = Candles("15m", times, close.copy(), close + 1, close - 1, close, np.ones(n))
     funding = Funding(np.empty(0, np.int64), np.empty(0))
     market = Market("15m", (SymbolMarket("BTC", Instrument("BTC", 0, 5, 40), "made", candles, funding),))
+    indicators.streams()
+    indicators.rescaled_ranges()
     for strategy in ("mean_reversion", "macd_cross"):
         run(Config(), market, strategy)
         run_points(Config(), market, strategy, [{}])

@@ -22,7 +22,7 @@ from perp_bot.indicators.compiled import Column
 from perp_bot.indicators.decision import decision_row
 from perp_bot.indicators.rescaled_range import rescaled_range
 from perp_bot.indicators.row import IndicatorParams
-from perp_bot.indicators.streaming import StreamingSet
+from perp_bot.indicators.streaming import StreamingSet, StreamingSets
 from perp_bot.indicators.warmup import decision_window
 
 SUBJECT = "indicators"
@@ -31,7 +31,14 @@ HELP = "each indicator and the set over 1,000,000 candles, streamed, and one dec
 CONTENDER = Contender("TA-Lib", "run_talib.py", "")
 SEVEN = "seven of the set"
 STREAMING = "streaming"
-GOALS = {SEVEN: "goal 15", STREAMING: "goal 0.3; the whole set, Hurst included", "rescaled_range 100": "goal 15"}
+SYMBOLS = 200
+TOGETHER = f"streaming, {SYMBOLS} symbols a call"
+GOALS = {
+    SEVEN: "goal 15",
+    STREAMING: "goal 0.3; the seven, one symbol",
+    TOGETHER: "goal 20; a candle of a symbol",
+    "rescaled_range 100": "goal 15",
+}
 SETTLED = 2_000  # bars after which a start is forgotten
 # Largest gap by the largest value. TA-Lib's sums of the z-score's window are carried over all the bars and drift.
 TOLERANCE, DRIFT = 1e-9, 1e-6
@@ -49,12 +56,15 @@ def run(quick: bool) -> list[Measurement]:
         PerpBotError: an indicator of a peer does not agree with ours.
     """
     compiled.load()
-    rescaled_range(np.arange(1.0, 200.0), 100)  # compiled before it is timed
+    rescaled_range(np.arange(1.0, 200.0), 100)  # compiled before it is timed, as the streams are
+    compiled.streams()
     bars, streamed = (100_000, 2_000) if quick else (1_000_000, 20_000)
     candles = high, low, close = _candles(bars)
     ours = _ours(high, low, close)
-    stream_ours = partial(_stream, candles, streamed)
-    calls = {name: clocked(call) for name, call in ours.items()} | {STREAMING: clocked(stream_ours)}
+    calls = {name: clocked(call) for name, call in ours.items()}
+    calls[STREAMING] = clocked(partial(_stream, candles, streamed))
+    rows = _of_many(candles, streamed // 10)
+    calls[TOGETHER] = clocked(partial(_stream_many, rows))
     details = dict(GOALS)
     with tempfile.TemporaryDirectory(prefix="perpbot-bench-") as name, ExitStack() as stack:
         _write(Path(name), candles, streamed)
@@ -130,16 +140,30 @@ def _row(
 ) -> Measurement:
     case = label.partition(": ")[2]
     ratio = float(np.median(samples) / np.median(seconds[case])) if case else None
-    is_stream = STREAMING in (label, case)
-    unit, scale = ("us/candle", 1e6 / streamed) if is_stream else ("ns/candle", 1e9 / bars)
+    unit, scale = "ns/candle", 1e9 / bars
+    if STREAMING in (label, case):
+        unit, scale = "us/candle", 1e6 / streamed
+    elif label == TOGETHER:
+        scale = 1e9 / (streamed // 10 * SYMBOLS)
     return summarize(SUBJECT, label, unit, samples, scale=scale, detail=details.get(label, ""), times_ours=ratio)
 
 
 def _stream(candles: tuple[Column, Column, Column], streamed: int) -> None:
-    stream = StreamingSet()
-    update = stream.update
+    update = StreamingSet().update
     parts = (column[_BEFORE_STREAM : _BEFORE_STREAM + streamed].tolist() for column in candles)
     for high, low, close in zip(*parts, strict=True):
+        update(high, low, close)
+
+
+def _of_many(candles: tuple[Column, Column, Column], steps: int) -> list[tuple[Column, Column, Column]]:
+    """Return the candles of every symbol step by step: one series, each symbol a bar behind the one before it."""
+    high, low, close = (np.ascontiguousarray(column[: steps + SYMBOLS]) for column in candles)
+    return [(high[i : i + SYMBOLS], low[i : i + SYMBOLS], close[i : i + SYMBOLS]) for i in range(steps)]
+
+
+def _stream_many(rows: list[tuple[Column, Column, Column]]) -> None:
+    update = StreamingSets(SYMBOLS).update
+    for high, low, close in rows:
         update(high, low, close)
 
 

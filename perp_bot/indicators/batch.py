@@ -1,8 +1,9 @@
 """Indicators over a whole series: float64 columns in, float64 columns of the same length out, NaN until defined.
 
-All run compiled (the first call loads the kernels: 0.5 s, or several on a cold cache). A number that is not finite
-counts as missing. The value at bar i is computed from bars up to i alone. `kernels` says what a missing bar does:
-indicators with a window are NaN while it is inside, those with a memory (EMA, MACD, ATR, RSI, ADX) start anew after it.
+All run compiled (the first call of each loads its kernel: 0.5 s in all, or several on a cold cache). A number that is
+not finite counts as missing. The value at bar i is computed from bars up to i alone. `kernels` says what a missing bar
+does: indicators with a window are NaN while it is inside, those with a memory (EMA, MACD, ATR, RSI, ADX) start anew
+after it.
 """
 
 from __future__ import annotations
@@ -27,8 +28,7 @@ def zscore(close: Prices, n: int) -> Column:
     Worked example: closes 1, 2, 3, 4 with n = 4: mean 2.5, sigma sqrt(1.25), z = 1.5 / 1.118 = 1.3416.
     """
     check_period("n", n, 2)
-    offset, sigma = _moments(compiled.load(), column(close), n)
-    return _scores(offset, sigma)
+    return _zscore(compiled.on_demand(), column(close), n)
 
 
 def bollinger(close: Prices, n: int, k: float) -> tuple[Column, Column, Column]:
@@ -37,22 +37,21 @@ def bollinger(close: Prices, n: int, k: float) -> tuple[Column, Column, Column]:
     In a flat market all three are the price. close > upper is the same condition as z > k when n is the same.
     """
     check_period("n", n, 2)
-    prices = column(close)
-    return _bands(prices, *_moments(compiled.load(), prices, n), k)
+    return _bollinger(compiled.on_demand(), column(close), n, k)
 
 
 def sma(close: Prices, n: int) -> Column:
     """Return the plain mean of the last n closes."""
     check_period("n", n)
     prices = column(close)
-    offset, _ = _moments(compiled.load(), prices, n)
+    offset, _ = _moments(compiled.on_demand(), prices, n)
     return prices + offset
 
 
 def ema(close: Prices, n: int) -> Column:
     """Return the exponential average with alpha 2 / (n + 1), seeded by the mean of the first n closes."""
     check_period("n", n)
-    return _ema(compiled.load(), column(close), n)
+    return _ema(compiled.on_demand(), column(close), n)
 
 
 def macd(close: Prices, fast: int = 12, slow: int = 26, signal: int = 9) -> tuple[Column, Column, Column]:
@@ -64,7 +63,7 @@ def macd(close: Prices, fast: int = 12, slow: int = 26, signal: int = 9) -> tupl
         check_period(name, period)
     if fast >= slow:
         raise ValueError(f"fast is {fast}; allowed: below slow ({slow})")
-    return _macd(compiled.load(), column(close), fast, slow, signal)
+    return _macd(compiled.on_demand(), column(close), fast, slow, signal)
 
 
 def rsi(close: Prices, n: int) -> Column:
@@ -75,10 +74,7 @@ def rsi(close: Prices, n: int) -> Column:
     for so long (`warmup.wilder_memory`) that earlier ones weigh less than 1e-9.
     """
     check_period("n", n)
-    prices = column(close)
-    out = _blank(len(prices))
-    compiled.load().rsi(prices, n, wilder_memory(n), np.zeros(kernels.RSI_STATE), out)
-    return out
+    return _rsi(compiled.on_demand(), column(close), n)
 
 
 def adx(high: Prices, low: Prices, close: Prices, n: int) -> Column:
@@ -88,19 +84,13 @@ def adx(high: Prices, low: Prices, close: Prices, n: int) -> Column:
     while there is no directional movement, or none for `warmup.wilder_memory` bars; it then starts anew.
     """
     check_period("n", n)
-    highs, lows, closes = columns(high, low, close)
-    out = _blank(len(closes))
-    compiled.load().adx(highs, lows, closes, n, wilder_memory(n), np.zeros(kernels.ADX_STATE), out)
-    return out
+    return _adx(compiled.on_demand(), *columns(high, low, close), n)
 
 
 def atr(high: Prices, low: Prices, close: Prices, n: int) -> Column:
     """Return Wilder's average true range in price units, seeded by the mean of the first n true ranges (bar n)."""
     check_period("n", n)
-    highs, lows, closes = columns(high, low, close)
-    out = _blank(len(closes))
-    compiled.load().atr(highs, lows, closes, n, np.zeros(kernels.ATR_STATE), out)
-    return out
+    return _atr(compiled.on_demand(), *columns(high, low, close), n)
 
 
 def realized_vol(close: Prices, n: int) -> Column:
@@ -109,7 +99,7 @@ def realized_vol(close: Prices, n: int) -> Column:
     Per year: multiply by sqrt(core.timeframes.periods_per_year(timeframe)), for 15m sqrt(35,040) = 187.2.
     """
     check_period("n", n, 2)
-    kernel = compiled.load()
+    kernel = compiled.on_demand()
     return _realized_vol(kernel, _log_returns(kernel, column(close)), n)
 
 
@@ -123,7 +113,7 @@ def hurst_vr(close: Prices, n: int) -> Column:
     standard error of 0.07: averaging or a long n is needed before a reading means anything. NaN where nothing moved.
     """
     check_period("n", n, LEAST_HURST_PERIOD)
-    kernel = compiled.load()
+    kernel = compiled.on_demand()
     return _hurst_vr(kernel, _log_returns(kernel, column(close)), n)
 
 
@@ -135,7 +125,7 @@ def hurst_rs(close: Prices, n: int) -> Column:
     chunk is flat.
     """
     check_period("n", n, LEAST_HURST_PERIOD)
-    kernel = compiled.load()
+    kernel = compiled.on_demand()
     return _hurst_rs(kernel, _log_returns(kernel, column(close)), n)
 
 
@@ -172,13 +162,13 @@ def indicator_set(
     """Return every column of the set at once, each as its own function's; without volume its mean is NaN."""
     params = params or IndicatorParams()
     volumes = None if volume is None else column(volume)
-    return set_columns(compiled.load(), *columns(high, low, close), params, volumes)
+    return set_columns(compiled.on_demand(), *columns(high, low, close), params, volumes)
 
 
 def volume_mean(volume: Prices, n: int) -> Column:
     """Return the mean of the last `n` volumes, each window from its own values alone."""
     check_period("n", n)
-    return _volume_mean(compiled.load(), column(volume), n)
+    return _volume_mean(compiled.on_demand(), column(volume), n)
 
 
 def set_columns(
@@ -191,27 +181,17 @@ def set_columns(
 ) -> IndicatorSet:
     """Return the set computed by the given kernels from clean columns (see `columns`)."""
     bars = len(closes)
-    offset, sigma = _moments(kernel, closes, params.zscore_lookback)
-    scores = _scores(offset, sigma)
-    if params.bollinger_period != params.zscore_lookback:
-        offset, sigma = _moments(kernel, closes, params.bollinger_period)
-    upper, middle, lower = _bands(closes, offset, sigma, params.bollinger_std)
-    strength, trend, ranges = _blank(bars), _blank(bars), _blank(bars)
-    n = params.rsi_period
-    kernel.rsi(closes, n, wilder_memory(n), np.zeros(kernels.RSI_STATE), strength)
-    n = params.adx_period
-    kernel.adx(highs, lows, closes, n, wilder_memory(n), np.zeros(kernels.ADX_STATE), trend)
-    kernel.atr(highs, lows, closes, params.atr_period, np.zeros(kernels.ATR_STATE), ranges)
+    upper, middle, lower = _bollinger(kernel, closes, params.bollinger_period, params.bollinger_std)
     line, signal, histogram = _macd(kernel, closes, params.macd_fast, params.macd_slow, params.macd_signal)
     returns = _log_returns(kernel, closes)
     return IndicatorSet(
-        zscore=scores,
+        zscore=_zscore(kernel, closes, params.zscore_lookback),
         bb_upper=upper,
         bb_middle=middle,
         bb_lower=lower,
-        rsi=strength,
-        adx=trend,
-        atr=ranges,
+        rsi=_rsi(kernel, closes, params.rsi_period),
+        adx=_adx(kernel, highs, lows, closes, params.adx_period),
+        atr=_atr(kernel, highs, lows, closes, params.atr_period),
         ema=_ema(kernel, closes, params.ema_period),
         macd=line,
         macd_signal=signal,
@@ -225,14 +205,11 @@ def set_columns(
 
 
 def column(values: Prices) -> Column:
-    """Return a contiguous, writable float64 copy in which whatever is not finite is NaN."""
-    copy = np.array(values, dtype=np.float64)
-    if copy.ndim != 1:
-        raise ValueError(f"prices have {copy.ndim} dimensions; expected one column")
-    is_finite = np.isfinite(copy)
-    if not is_finite.all():
-        copy[~is_finite] = np.nan
-    return copy
+    """Return the values as a contiguous float64 column that kernels can take: itself where it is one, else a copy."""
+    own = np.require(values, np.float64, ["C", "A", "W"])
+    if own.ndim != 1:
+        raise ValueError(f"prices have {own.ndim} dimensions; expected one column")
+    return own
 
 
 def columns(high: Prices, low: Prices, close: Prices) -> tuple[Column, Column, Column]:
@@ -246,23 +223,53 @@ def _blank(bars: int) -> Column:
     return np.full(bars, np.nan)
 
 
-def _moments(kernel: Kernels, prices: Column, n: int) -> tuple[Column, Column]:
-    offset, sigma = _blank(len(prices)), _blank(len(prices))
-    if len(prices) >= n:
-        kernel.window_moments(prices, n, offset[n - 1 :], sigma[n - 1 :])
-    return offset, sigma
-
-
-def _scores(offset: Column, sigma: Column) -> Column:
-    out = _blank(len(offset))
-    np.divide(0.0 - offset, sigma, out=out, where=(sigma > 0.0) & (sigma < np.inf))
+def _windowed(bars: int, n: int) -> Column:
+    """Return a column that is NaN until the first window of `n` is whole, and unset from there."""
+    out = np.empty(bars)
+    out[: n - 1] = np.nan
     return out
 
 
-def _bands(prices: Column, offset: Column, sigma: Column, k: float) -> tuple[Column, Column, Column]:
-    middle = prices + offset
-    width = k * sigma
-    return middle + width, middle, middle - width
+def _moments(kernel: Kernels, prices: Column, n: int) -> tuple[Column, Column]:
+    offset, sigma = _windowed(len(prices), n), _windowed(len(prices), n)
+    if len(prices) >= n:
+        kernel.window_moments(prices, n, np.empty(kernels.moments_scratch(n)), offset[n - 1 :], sigma[n - 1 :])
+    return offset, sigma
+
+
+def _zscore(kernel: Kernels, prices: Column, n: int) -> Column:
+    out = _windowed(len(prices), n)
+    if len(prices) >= n:
+        kernel.zscore(prices, n, np.empty(kernels.moments_scratch(n)), out[n - 1 :])
+    return out
+
+
+def _bollinger(kernel: Kernels, prices: Column, n: int, k: float) -> tuple[Column, Column, Column]:
+    bars = len(prices)
+    upper, middle, lower = rows = np.empty((3, bars))  # one block of memory is had faster than three
+    rows[:, : n - 1] = np.nan
+    if bars >= n:
+        scratch = np.empty(kernels.moments_scratch(n))
+        kernel.bollinger(prices, n, k, scratch, upper[n - 1 :], middle[n - 1 :], lower[n - 1 :])
+    return upper, middle, lower
+
+
+def _rsi(kernel: Kernels, prices: Column, n: int) -> Column:
+    out = np.empty(len(prices))
+    kernel.rsi(prices, n, wilder_memory(n), np.zeros(kernels.RSI_STATE), out)
+    return out
+
+
+def _adx(kernel: Kernels, highs: Column, lows: Column, closes: Column, n: int) -> Column:
+    out = np.empty(len(closes))
+    kernel.adx(highs, lows, closes, n, wilder_memory(n), np.zeros(kernels.ADX_STATE), out)
+    return out
+
+
+def _atr(kernel: Kernels, highs: Column, lows: Column, closes: Column, n: int) -> Column:
+    out = np.empty(len(closes))
+    kernel.atr(highs, lows, closes, n, np.zeros(kernels.ATR_STATE), out)
+    return out
 
 
 def _volume_mean(kernel: Kernels, volumes: Column, n: int) -> Column:
@@ -271,15 +278,16 @@ def _volume_mean(kernel: Kernels, volumes: Column, n: int) -> Column:
 
 
 def _ema(kernel: Kernels, prices: Column, n: int) -> Column:
-    out = _blank(len(prices))
+    out = np.empty(len(prices))
     kernel.ema(prices, n, 2.0 / (n + 1), np.zeros(kernels.EMA_STATE), out)
     return out
 
 
-def _macd(kernel: Kernels, prices: Column, fast: int, slow: int, signal: int) -> tuple[Column, Column, Column]:
-    line = _ema(kernel, prices, fast) - _ema(kernel, prices, slow)
-    smooth = _ema(kernel, line, signal)
-    return line, smooth, line - smooth
+def _macd(kernel: Kernels, prices: Column, fast: int, slow: int, n: int) -> tuple[Column, Column, Column]:
+    line, signal, histogram = np.empty((3, len(prices)))  # one block of memory is had faster than three
+    state, scratch = np.zeros(kernels.MACD_STATE), np.empty(kernels.MACD_SCRATCH)
+    kernel.macd(prices, fast, slow, n, state, scratch, line, signal, histogram)
+    return line, signal, histogram
 
 
 def _log_returns(kernel: Kernels, prices: Column) -> Column:

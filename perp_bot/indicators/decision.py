@@ -36,10 +36,7 @@ def decision_row(
         tail = prices[-bars:]
         # from a list, fromiter is a third faster than assignment
         window[place] = tail if isinstance(tail, np.ndarray) else np.fromiter(tail, np.float64, len(tail))
-    is_finite = np.isfinite(window)
-    is_whole = bool(is_finite.all())
-    if not is_whole:
-        window[~is_finite] = np.nan
+    is_whole = bool(np.isfinite(window).all())
     highs, lows, closes = window
     values = _windowed(kernel, closes, params)
     if is_whole and len(closes) == bars:
@@ -51,8 +48,7 @@ def decision_row(
 
 def volume_mean(kernel: Kernels, volumes: Column, params: IndicatorParams) -> float:
     """Return the mean of the last `volume_period` volumes; NaN where there are fewer or one is missing."""
-    volumes[~np.isfinite(volumes)] = np.nan
-    offset, _ = _moments(kernel, volumes, params.volume_period, np.empty(2))
+    offset, _ = _moments(kernel, volumes, params.volume_period)
     return float(volumes[-1]) + offset if len(volumes) else math.nan
 
 
@@ -61,74 +57,52 @@ def defined(value: float) -> float | None:
     return value if value == value else None
 
 
-def score(offset: float, sigma: float) -> float:
-    """Return the z-score from `window_moments`; NaN for a flat window."""
-    return (0.0 - offset) / sigma if 0.0 < sigma < math.inf else math.nan
-
-
-def bands(price: float, offset: float, sigma: float, k: float) -> tuple[float, float, float]:
-    """Return the upper, middle and lower band from `window_moments`."""
-    middle = price + offset
-    width = k * sigma
-    return middle + width, middle, middle - width
-
-
-def window_values(
-    kernel: Kernels, closes: Column, returns: Column, params: IndicatorParams, scratch: Column
-) -> dict[str, float]:
-    """Return, by name, the values with a window of their own; NaN where fewer bars are there or one is missing.
-
-    `closes` and `returns` end at the bar in question; `scratch` has at least two places.
-    """
-    offset, sigma = _moments(kernel, closes, params.zscore_lookback, scratch)
-    zscore = score(offset, sigma)
-    if params.bollinger_period != params.zscore_lookback:
-        offset, sigma = _moments(kernel, closes, params.bollinger_period, scratch)
-    upper, middle, lower = bands(float(closes[-1]), offset, sigma, params.bollinger_std)
-    _, volatility = _moments(kernel, returns, params.vol_period, scratch)
-    hurst = hurst_rs = math.nan
+def _windowed(kernel: Kernels, closes: Column, params: IndicatorParams) -> dict[str, float]:
+    """Return, by name, the values with a window of their own; NaN where fewer bars are there or one is missing."""
+    spanned = closes[-(max(params.hurst_period, params.vol_period) + 1) :]
+    returns = np.empty(len(spanned) - 1)
+    kernel.log_returns(spanned, returns)
+    out = np.full(3, np.nan)
     n = params.hurst_period
     if len(returns) >= n:
         window = returns[len(returns) - n :]
-        out = scratch[:1]
-        kernel.hurst_vr(window, *overlapping_sums(window), n, out)
-        hurst = float(out[0])
-        kernel.hurst_rs(window, n, out)
-        hurst_rs = float(out[0])
+        kernel.hurst_vr(window, *overlapping_sums(window), n, out[:1])
+        kernel.hurst_rs(window, n, out[1:2])
+    hurst, hurst_rs, _ = out.tolist()
+    out[:] = np.nan
+    n = params.bollinger_period
+    if len(closes) >= n:
+        scratch = np.empty(kernels.moments_scratch(n))
+        kernel.bollinger(closes[len(closes) - n :], n, params.bollinger_std, scratch, out[:1], out[1:2], out[2:])
+    upper, middle, lower = out.tolist()
+    out[0] = np.nan
+    n = params.zscore_lookback
+    if len(closes) >= n:
+        kernel.zscore(closes[len(closes) - n :], n, np.empty(kernels.moments_scratch(n)), out[:1])
     return {
-        "zscore": zscore,
+        "zscore": float(out[0]),
         "bb_upper": upper,
         "bb_middle": middle,
         "bb_lower": lower,
-        "realized_vol": volatility,
+        "realized_vol": _moments(kernel, returns, params.vol_period)[1],
         "hurst": hurst,
         "hurst_rs": hurst_rs,
     }
 
 
-def _moments(kernel: Kernels, values: Column, n: int, scratch: Column) -> tuple[float, float]:
-    if len(values) < n:
-        return math.nan, math.nan
-    kernel.window_moments(values[len(values) - n :], n, scratch[:1], scratch[1:2])
-    return float(scratch[0]), float(scratch[1])
-
-
-def _windowed(kernel: Kernels, closes: Column, params: IndicatorParams) -> dict[str, float]:
-    spanned = closes[-(max(params.hurst_period, params.vol_period) + 1) :]
-    returns = np.empty(len(spanned) - 1)
-    kernel.log_returns(spanned, returns)
-    return window_values(kernel, closes, returns, params, np.empty(2))
+def _moments(kernel: Kernels, values: Column, n: int) -> tuple[float, float]:
+    """Return mean minus newest, and sigma, of the last `n` values; NaN where there are fewer."""
+    out = np.full(2, np.nan)
+    if len(values) >= n:
+        scratch = np.empty(kernels.moments_scratch(n))
+        kernel.window_moments(values[len(values) - n :], n, scratch, out[:1], out[1:])
+    return float(out[0]), float(out[1])
 
 
 def _remembering(
     kernel: Kernels, highs: Column, lows: Column, closes: Column, params: IndicatorParams
 ) -> dict[str, float]:
     out = np.empty(len(closes))
-
-    def ema(prices: Column, n: int, into: Column) -> Column:
-        kernel.ema(prices, n, 2.0 / (n + 1), np.zeros(kernels.EMA_STATE), into)
-        return into
-
     n = params.rsi_period
     kernel.rsi(closes, n, wilder_memory(n), np.zeros(kernels.RSI_STATE), out)
     rsi = float(out[-1])
@@ -137,18 +111,19 @@ def _remembering(
     adx = float(out[-1])
     kernel.atr(highs, lows, closes, params.atr_period, np.zeros(kernels.ATR_STATE), out)
     atr = float(out[-1])
-    average = float(ema(closes, params.ema_period, out)[-1])
-    line = ema(closes, params.macd_fast, np.empty(len(closes))) - ema(closes, params.macd_slow, out)
-    smooth = ema(line, params.macd_signal, out)
-    macd, signal = float(line[-1]), float(smooth[-1])
-    before = float(line[-2]) - float(smooth[-2]) if len(line) > 1 else math.nan
+    kernel.ema(closes, params.ema_period, 2.0 / (params.ema_period + 1), np.zeros(kernels.EMA_STATE), out)
+    average = float(out[-1])
+    line, signal, histogram = np.empty((3, len(closes)))
+    state = np.zeros(kernels.MACD_STATE)
+    spans = (params.macd_fast, params.macd_slow, params.macd_signal)
+    kernel.macd(closes, *spans, state, np.empty(kernels.MACD_SCRATCH), line, signal, histogram)
     return {
         "rsi": rsi,
         "adx": adx,
         "atr": atr,
         "ema": average,
-        "macd": macd,
-        "macd_signal": signal,
-        "macd_histogram": macd - signal,
-        "macd_histogram_before": before,
+        "macd": float(line[-1]),
+        "macd_signal": float(signal[-1]),
+        "macd_histogram": float(histogram[-1]),
+        "macd_histogram_before": float(histogram[-2]) if len(histogram) > 1 else math.nan,
     }

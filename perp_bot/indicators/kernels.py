@@ -17,13 +17,24 @@ from typing import Protocol, overload
 
 NAN = math.nan
 INF = math.inf
-BLOCK = 512  # bars per pass of `window_moments`: its four columns of 4 KiB stay in the first-level cache
+BLOCK = 256  # bars per pass: columns of 2 KiB stay in the first-level cache
+FADED = 1e-250  # a sum that a block of bars without movement cannot bring down to 0
+STRETCH = 4096  # bars that a loop without a scratch takes before it looks whether one was missing
 SMALLEST_CHUNK = 8  # shorter chunks make R/S read mostly its own small-sample bias
 
-EMA_STATE = 2
-ATR_STATE = 3
+Weights = tuple[float, float, float, float, float]
+
+EMA_STATE = 8
+MACD_STATE = 3 * EMA_STATE
+MACD_SCRATCH = 2 * (BLOCK + 4)
+ATR_STATE = 10
 RSI_STATE = 5
 ADX_STATE = 8
+
+
+def moments_scratch(n: int) -> int:
+    """Return how many numbers of scratch the kernels with a window of `n` need."""
+    return 6 * (BLOCK + n)
 
 
 class Floats(Protocol):
@@ -37,109 +48,478 @@ class Floats(Protocol):
     def __setitem__(self, index: int, value: float, /) -> None: ...
 
 
-def window_moments(x: Floats, n: int, offset: Floats, sigma: Floats) -> None:
+def weights(alpha: float) -> Weights:
+    """Return alpha, the weight of the newest four values together, and of each of the three before the newest."""
+    keep = 1.0 - alpha
+    squared = keep * keep
+    return alpha, 1.0 - squared * squared, alpha * keep, alpha * squared, alpha * (squared * keep)
+
+
+def four_on(w: Weights, average: float, x0: float, x1: float, x2: float, x3: float) -> float:
+    """Return the exponential average four values after `average`; x0 is the newest of them.
+
+    The same sum as four steps, taken at once: bars i to i + 3 then wait for nothing that is not four bars old, which
+    is what lets the compiler use vector instructions. Written in differences, a constant series keeps its exact value.
+    """
+    return (w[1] * (x0 - average) + ((w[2] * (x1 - x0) + w[3] * (x2 - x0)) + w[4] * (x3 - x0))) + average
+
+
+def next_average(
+    w: Weights,
+    n: int,
+    seen: float,
+    y1: float,
+    y4: float,
+    x0: float,
+    x1: float,
+    x2: float,
+    x3: float,
+) -> float:
+    """Return the average after `seen` values and x0: a plain mean of the first n, then one step, then four at once.
+
+    y1 is the average so far, y4 the one three values before it; x1 to x3 are the values before x0.
+    """
+    mean = y1 + (x0 - y1) / (seen + 1.0)
+    one_on = y1 + w[0] * (x0 - y1)
+    late = four_on(w, y4, x0, x1, x2, x3) if seen >= n + 3.0 else one_on
+    return late if seen >= n else mean
+
+
+def true_range(high: float, low: float, previous: float) -> float:
+    """Return Wilder's true high minus true low, which reach to the previous close."""
+    top = high if high > previous else previous
+    bottom = low if low < previous else previous
+    return top - bottom
+
+
+def doubled(
+    width: float, x: float, next_x: float, sums: float, next_sums: float, squares: float, next_squares: float
+) -> tuple[float, float]:
+    """Return both sums of a group of twice the width from those of its halves; x and next_x are the halves' oldest."""
+    later = next_sums + width * (next_x - x)
+    apart = later - sums
+    return sums + later, (squares + next_squares) + apart * apart * (0.5 / width)
+
+
+def joined(
+    have: float,
+    width: float,
+    scale: float,
+    x: float,
+    later_x: float,
+    sums: float,
+    later_sums: float,
+    squares: float,
+    later_squares: float,
+) -> tuple[float, float]:
+    """Return both sums of a group of `have` values and a later one of `width`; scale is `join_scale` of both."""
+    later = later_sums + width * (later_x - x)
+    apart = later * have - sums * width
+    return sums + later, (squares + later_squares) + apart * apart * scale
+
+
+def join_scale(have: float, width: float) -> float:
+    """Return the weight of the squared distance of two groups."""
+    return 1.0 / (have * width * (have + width))
+
+
+def settled(inverse: float, x: float, newest: float, sums: float, squares: float) -> tuple[float, float]:
+    """Return mean minus newest value, and population sigma, of a window that begins at x; inverse is 1 / length."""
+    spread = math.sqrt(squares * inverse)
+    missing = spread - spread  # NaN where a value is missing, else 0
+    return (sums * inverse - (newest - x)) + missing, spread + missing
+
+
+def pair_moments(x: Floats, next_x: Floats, sums: Floats, squares: Floats) -> None:
+    """Fill, of each pair, the sum of differences from its older value, and of squares around its mean."""
+    for i in range(len(sums)):
+        sums[i], squares[i] = doubled(1.0, x[i], next_x[i], 0.0, 0.0, 0.0, 0.0)
+
+
+def double_moments(
+    width: int,
+    x: Floats,
+    next_x: Floats,
+    sums: Floats,
+    next_sums: Floats,
+    squares: Floats,
+    next_squares: Floats,
+    wider_sums: Floats,
+    wider_squares: Floats,
+) -> None:
+    """Fill both sums of groups of twice the width from those of their halves."""
+    w = float(width)
+    for i in range(len(wider_sums)):
+        wider_sums[i], wider_squares[i] = doubled(
+            w, x[i], next_x[i], sums[i], next_sums[i], squares[i], next_squares[i]
+        )
+
+
+def join_moments(
+    have: int,
+    width: int,
+    x: Floats,
+    later_x: Floats,
+    later_sums: Floats,
+    later_squares: Floats,
+    sums: Floats,
+    squares: Floats,
+) -> None:
+    """Bring a later group of another width into the sums of the `have` values that begin at x."""
+    h = float(have)
+    w = float(width)
+    scale = join_scale(h, w)
+    for i in range(len(sums)):
+        sums[i], squares[i] = joined(
+            h, w, scale, x[i], later_x[i], sums[i], later_sums[i], squares[i], later_squares[i]
+        )
+
+
+def settle_moments(n: int, x: Floats, newest: Floats, offset: Floats, sigma: Floats) -> None:
+    """Turn both sums of windows of `n` that begin at x into mean minus newest value, and population sigma."""
+    inverse = 1.0 / n
+    for i in range(len(offset)):
+        offset[i], sigma[i] = settled(inverse, x[i], newest[i], offset[i], sigma[i])
+
+
+def fill(value: float, out: Floats) -> None:
+    """Set every value of a column."""
+    for i in range(len(out)):
+        out[i] = value
+
+
+def copy(x: Floats, out: Floats) -> None:
+    """Copy a column."""
+    for i in range(len(out)):
+        out[i] = x[i]
+
+
+def block_moments(x: Floats, n: int, scratch: Floats, offset: Floats, sigma: Floats) -> None:
+    """Fill mean minus newest value, and population sigma, of each window of `n`, for one block.
+
+    Sums of 2, 4, 8, ... values are shared by neighbouring windows; a window is put together from those that the binary
+    digits of n name, oldest and shortest first, so it reads its own values alone: nothing carried can drift, and its
+    bits do not depend on where the series begins. Sums are of differences from the oldest value, squares are combined
+    as Chan, Golub and LeVeque (1983) do: a constant window has sigma 0 exactly, and a shift of all prices changes no
+    bit where the differences are exact.
+    """
+    bars = len(offset)
+    room = BLOCK + n
+    have = 0  # values of the window, from its oldest, that are in offset and sigma
+    if n & 1:
+        fill(0.0, offset)
+        fill(0.0, sigma)
+        have = 1
+    groups = bars + n - 2
+    if n > 1:
+        pair_moments(x[:groups], x[1 : groups + 1], scratch[:groups], scratch[room : room + groups])
+    width = 2
+    at = 0  # the half of the scratch that holds the sums of this width; those twice as wide go to the other
+    while width <= n:
+        sums = scratch[at : at + groups]
+        squares = scratch[at + room : at + room + groups]
+        if n & width:
+            if have == 0:
+                copy(sums, offset)
+                copy(squares, sigma)
+            else:
+                end = have + bars
+                join_moments(have, width, x, x[have:end], sums[have:end], squares[have:end], offset, sigma)
+            have += width
+        if 2 * width <= n:
+            groups -= width
+            at = 2 * room - at
+            double_moments(
+                width,
+                x,
+                x[width : width + groups],
+                sums,
+                sums[width : width + groups],
+                squares,
+                squares[width : width + groups],
+                scratch[at : at + groups],
+                scratch[at + room : at + room + groups],
+            )
+        width *= 2
+    settle_moments(n, x, x[n - 1 : n - 1 + bars], offset, sigma)
+
+
+def window_moments(x: Floats, n: int, scratch: Floats, offset: Floats, sigma: Floats) -> None:
     """Fill mean minus newest value, and population sigma, of each window of `n`; x has n - 1 values more than both.
 
-    Each window is computed from its own values alone, as differences from its newest one: nothing carried can drift,
-    a constant window has sigma 0 exactly, and a shift of all prices changes no bit where the differences are exact.
+    `scratch` has room for `moments_scratch(n)` numbers.
     """
-    fours = n // 4 * 4
     for start in range(0, len(offset), BLOCK):
-        bars = min(BLOCK, len(offset) - start)
-        means = offset[start : start + bars]
-        sums = sigma[start : start + bars]
-        newest = x[start + n - 1 : start + n - 1 + bars]
-        for k in range(bars):
-            means[k] = 0.0
-            sums[k] = 0.0
-        for j in range(0, fours, 4):  # four at once halves the loads; the order of the additions stays oldest first
-            a = x[start + j : start + j + bars]
-            b = x[start + j + 1 : start + j + 1 + bars]
-            c = x[start + j + 2 : start + j + 2 + bars]
-            d = x[start + j + 3 : start + j + 3 + bars]
-            for k in range(bars):
-                ref = newest[k]
-                means[k] = (((means[k] + (a[k] - ref)) + (b[k] - ref)) + (c[k] - ref)) + (d[k] - ref)
-        for j in range(fours, n):
-            a = x[start + j : start + j + bars]
-            for k in range(bars):
-                means[k] += a[k] - newest[k]
-        for k in range(bars):
-            means[k] /= n
-        for j in range(0, fours, 4):
-            a = x[start + j : start + j + bars]
-            b = x[start + j + 1 : start + j + 1 + bars]
-            c = x[start + j + 2 : start + j + 2 + bars]
-            d = x[start + j + 3 : start + j + 3 + bars]
-            for k in range(bars):
-                ref = newest[k]
-                mean = means[k]
-                d0 = (a[k] - ref) - mean
-                d1 = (b[k] - ref) - mean
-                d2 = (c[k] - ref) - mean
-                d3 = (d[k] - ref) - mean
-                sums[k] = (((sums[k] + d0 * d0) + d1 * d1) + d2 * d2) + d3 * d3
-        for j in range(fours, n):
-            a = x[start + j : start + j + bars]
-            for k in range(bars):
-                d0 = (a[k] - newest[k]) - means[k]
-                sums[k] += d0 * d0
-        for k in range(bars):
-            sums[k] = math.sqrt(sums[k] / n)
+        stop = min(start + BLOCK, len(offset))
+        block_moments(x[start : stop + n - 1], n, scratch, offset[start:stop], sigma[start:stop])
+
+
+def score(offset: float, sigma: float) -> float:
+    """Return the z-score of the newest value from the moments of its window; a flat one has none."""
+    return (0.0 - offset) / sigma if sigma > 0.0 else NAN
+
+
+def band(newest: float, offset: float, sigma: float, k: float) -> tuple[float, float, float]:
+    """Return mean plus k sigma, mean, and mean minus k sigma from the moments of a window."""
+    mean = newest + offset
+    width = k * sigma
+    return mean + width, mean, mean - width
+
+
+def scores(offset: Floats, sigma: Floats, out: Floats) -> None:
+    """Fill the z-scores from the moments of the windows."""
+    for i in range(len(out)):
+        out[i] = score(offset[i], sigma[i])
+
+
+def bands(
+    newest: Floats, offset: Floats, sigma: Floats, k: float, upper: Floats, middle: Floats, lower: Floats
+) -> None:
+    """Fill mean plus k sigma, mean, and mean minus k sigma from the moments of the windows."""
+    for i in range(len(middle)):
+        upper[i], middle[i], lower[i] = band(newest[i], offset[i], sigma[i], k)
+
+
+def zscore(x: Floats, n: int, scratch: Floats, out: Floats) -> None:
+    """Fill (newest - mean) / sigma of each window of `n`, NaN where it is flat; x has n - 1 values more than `out`."""
+    room = BLOCK + n
+    for start in range(0, len(out), BLOCK):
+        bars = min(BLOCK, len(out) - start)
+        offset = scratch[4 * room : 4 * room + bars]
+        sigma = scratch[5 * room : 5 * room + bars]
+        block_moments(x[start : start + bars + n - 1], n, scratch, offset, sigma)
+        scores(offset, sigma, out[start : start + bars])
+
+
+def bollinger(x: Floats, n: int, k: float, scratch: Floats, upper: Floats, middle: Floats, lower: Floats) -> None:
+    """Fill mean plus k sigma, mean, and mean minus k sigma of each window of `n`; x has n - 1 values more than each."""
+    room = BLOCK + n
+    for start in range(0, len(middle), BLOCK):
+        bars = min(BLOCK, len(middle) - start)
+        offset = scratch[4 * room : 4 * room + bars]
+        sigma = scratch[5 * room : 5 * room + bars]
+        block_moments(x[start : start + bars + n - 1], n, scratch, offset, sigma)
+        stop = start + bars
+        bands(
+            x[start + n - 1 : stop + n - 1], offset, sigma, k, upper[start:stop], middle[start:stop], lower[start:stop]
+        )
+
+
+def ema_step(w: Weights, n: int, state: Floats, value: float) -> float:
+    """Take one value and return the average of the last ones, NaN until there are `n`."""
+    if value - value != 0.0:
+        state[0] = 0.0
+        state[1] = 0.0
+        return NAN
+    seen = state[0]
+    average = next_average(w, n, seen, state[1], state[4], value, state[5], state[6], state[7])
+    state[0] = min(seen + 1.0, n + 3.0)
+    state[4] = state[3]
+    state[3] = state[2]
+    state[2] = state[1]
+    state[1] = average
+    state[7] = state[6]
+    state[6] = state[5]
+    state[5] = value
+    return average if seen + 1.0 >= n else NAN
+
+
+def ema_stretch(w: Weights, x: Floats, out: Floats) -> bool:
+    """Fill the averages of the values from the fourth on, four being there; return whether all values were numbers."""
+    missing = 0
+    for k in range(len(x) - 3):
+        value = x[k + 3]
+        missing += 0 if value - value == 0.0 else 1
+        out[k + 4] = four_on(w, out[k], value, x[k + 2], x[k + 1], x[k])
+    return missing == 0
+
+
+def ema_resume(state: Floats, x: Floats, out: Floats) -> None:
+    """Set the state to what it is after the last of the values and averages."""
+    for j in range(4):
+        state[1 + j] = out[len(out) - 1 - j]
+    for j in range(3):
+        state[5 + j] = x[len(x) - 1 - j]
 
 
 def ema(x: Floats, n: int, alpha: float, state: Floats, out: Floats) -> None:
-    """Fill the exponential average, seeded by the mean of the first `n`. state: values seen (up to n), average."""
-    seen = state[0]
-    value = state[1]
-    for i in range(len(x)):
-        price = x[i]
-        if price != price:
-            seen = 0.0
-            value = 0.0
-            out[i] = NAN
-            continue
-        if seen < n:
-            seen += 1.0
-            value += (price - value) / seen
-        else:
-            value += alpha * (price - value)
-        out[i] = value if seen >= n else NAN
-    state[0] = seen
-    state[1] = value
+    """Fill the exponential average, seeded by the mean of the first `n`.
+
+    state: values seen (up to n + 3), the last four averages and the last three values, newest first.
+    """
+    w = weights(alpha)
+    i = 0
+    step_until = 4  # a stretch reads the four bars before it
+    while i < len(x):
+        if i >= step_until and state[0] >= n + 3:
+            stop = min(i + STRETCH, len(x))
+            if ema_stretch(w, x[i - 3 : stop], out[i - 4 : stop]):
+                ema_resume(state, x[:stop], out[:stop])
+                i = stop
+                continue
+            step_until = stop
+        out[i] = ema_step(w, n, state, x[i])
+        i += 1
+
+
+def macd_stretch(fast: Weights, slow: Weights, x: Floats, fasts: Floats, slows: Floats, line: Floats) -> bool:
+    """Fill both averages of the values from the fourth on, four being there, and their difference."""
+    missing = 0
+    for k in range(len(line)):
+        value = x[k + 3]
+        missing += 0 if value - value == 0.0 else 1
+        fasts[k + 4] = four_on(fast, fasts[k], value, x[k + 2], x[k + 1], x[k])
+        slows[k + 4] = four_on(slow, slows[k], value, x[k + 2], x[k + 1], x[k])
+        line[k] = fasts[k + 4] - slows[k + 4]
+    return missing == 0
+
+
+def signal_stretch(w: Weights, line: Floats, signal: Floats, histogram: Floats) -> None:
+    """Fill the average of the line from the fourth on, four being there, and what the line is above it."""
+    for k in range(len(histogram)):
+        signal[k + 4] = four_on(w, signal[k], line[k + 3], line[k + 2], line[k + 1], line[k])
+        histogram[k] = line[k + 3] - signal[k + 4]
+
+
+def macd(
+    x: Floats,
+    fast: int,
+    slow: int,
+    n: int,
+    state: Floats,
+    scratch: Floats,
+    line: Floats,
+    signal: Floats,
+    histogram: Floats,
+) -> None:
+    """Fill EMA fast - EMA slow, its EMA over `n`, and their difference. state: that of three EMAs.
+
+    `scratch` has room for MACD_SCRATCH numbers.
+    """
+    of_fast, of_slow, of_line = weights(2.0 / (fast + 1)), weights(2.0 / (slow + 1)), weights(2.0 / (n + 1))
+    fast_state, slow_state, line_state = state[:EMA_STATE], state[EMA_STATE : 2 * EMA_STATE], state[2 * EMA_STATE :]
+    fasts, slows = scratch[: BLOCK + 4], scratch[BLOCK + 4 : 2 * BLOCK + 8]
+    i = 0
+    step_until = 4
+    while i < len(x):
+        if i >= step_until and slow_state[0] >= slow + 3 and line_state[0] >= n + 3:
+            stop = min(i + BLOCK, len(x))
+            bars = stop - i
+            for j in range(4):
+                fasts[j] = fast_state[4 - j]
+                slows[j] = slow_state[4 - j]
+            if macd_stretch(of_fast, of_slow, x[i - 3 : stop], fasts, slows, line[i:stop]):
+                signal_stretch(of_line, line[i - 3 : stop], signal[i - 4 : stop], histogram[i:stop])
+                ema_resume(fast_state, x[:stop], fasts[: bars + 4])
+                ema_resume(slow_state, x[:stop], slows[: bars + 4])
+                ema_resume(line_state, line[:stop], signal[:stop])
+                i = stop
+                continue
+            step_until = stop
+        line[i] = ema_step(of_fast, fast, fast_state, x[i]) - ema_step(of_slow, slow, slow_state, x[i])
+        signal[i] = ema_step(of_line, n, line_state, line[i])
+        histogram[i] = line[i] - signal[i]
+        i += 1
+
+
+def atr_step(w: Weights, n: int, state: Floats, high: float, low: float, close: float) -> float:
+    """Take one candle and return the average true range of the last ones, NaN until there are `n`."""
+    total = (high - low) + close
+    if total - total != 0.0:
+        state[9] = 0.0
+        return ema_step(w, n, state, NAN)
+    previous = state[8]
+    state[8] = close
+    if state[9] == 0.0:  # the first bar has no previous close, so no true range
+        state[9] = 1.0
+        return NAN
+    return ema_step(w, n, state, true_range(high, low, previous))
+
+
+def atr_stretch(w: Weights, high: Floats, low: Floats, close: Floats, out: Floats) -> bool:
+    """Fill the averages of the candles from the fourth on, four being there; `close` begins one bar earlier.
+
+    The true ranges of four bars are taken anew for each: cheaper than to keep them, the loop waits for memory.
+    """
+    missing = 0
+    for k in range(len(high) - 3):
+        total = (high[k + 3] - low[k + 3]) + close[k + 4]
+        missing += 0 if total - total == 0.0 else 1
+        out[k + 4] = four_on(
+            w,
+            out[k],
+            true_range(high[k + 3], low[k + 3], close[k + 3]),
+            true_range(high[k + 2], low[k + 2], close[k + 2]),
+            true_range(high[k + 1], low[k + 1], close[k + 1]),
+            true_range(high[k], low[k], close[k]),
+        )
+    return missing == 0
 
 
 def atr(high: Floats, low: Floats, close: Floats, n: int, state: Floats, out: Floats) -> None:
-    """Fill Wilder's average true range, seeded by the mean of the first `n`. state: bars, previous close, average."""
-    bars = state[0]
-    previous = state[1]
-    value = state[2]
-    alpha = 1.0 / n
-    for i in range(len(close)):
-        top = high[i]
-        bottom = low[i]
-        price = close[i]
-        out[i] = NAN
-        if top != top or bottom != bottom or price != price:
-            bars = 0.0
-            value = 0.0
-            continue
-        if bars < 1.0:  # the first bar has no previous close, so no true range
-            bars = 1.0
-            previous = price
-            continue
-        true_range = max(top - bottom, abs(top - previous), abs(bottom - previous))
-        previous = price
-        if bars <= n:
-            value += (true_range - value) / bars
-            bars += 1.0
-        else:
-            value += (true_range - value) * alpha
-        if bars > n:
-            out[i] = value
+    """Fill Wilder's average true range, seeded by the mean of the first `n`.
+
+    state: as of `ema`, its values being true ranges, then the previous close and 1 when there is one.
+    """
+    w = weights(1.0 / n)
+    i = 0
+    step_until = 4
+    while i < len(close):
+        if i >= step_until and state[0] >= n + 3:
+            stop = min(i + STRETCH, len(close))
+            if atr_stretch(w, high[i - 3 : stop], low[i - 3 : stop], close[i - 4 : stop], out[i - 4 : stop]):
+                for j in range(4):
+                    state[1 + j] = out[stop - 1 - j]
+                for j in range(3):
+                    at = stop - 1 - j
+                    state[5 + j] = true_range(high[at], low[at], close[at - 1])
+                state[8] = close[stop - 1]
+                i = stop
+                continue
+            step_until = stop
+        out[i] = atr_step(w, n, state, high[i], low[i], close[i])
+        i += 1
+
+
+def next_rsi(
+    n: int,
+    memory: int,
+    keep: float,
+    bars: float,
+    previous: float,
+    gains: float,
+    losses: float,
+    idle: float,
+    price: float,
+) -> tuple[float, float, float, float, float]:
+    """Return bars, gains, losses, idle bars and RSI after one close; RSI is NaN while it is not defined."""
+    is_number = price - price == 0.0
+    has_previous = bars >= 1.0
+    change = price - previous if has_previous else 0.0
+    factor = keep if bars > n else 1.0
+    gains = gains * factor + (change if change > 0.0 else 0.0)
+    losses = losses * factor + (-change if change < 0.0 else 0.0)
+    idle = idle + 1.0 if has_previous & (change == 0.0) else 0.0
+    is_forgotten = (idle >= memory) | (not is_number)
+    gains = 0.0 if is_forgotten else gains
+    losses = 0.0 if is_forgotten else losses
+    bars = (bars + 1.0 if bars <= n else bars) if is_number else 0.0
+    total = gains + losses
+    value = 100.0 * (gains / total) if (bars > n) & (total > 0.0) else NAN
+    return bars, gains, losses, idle if is_number else 0.0, value
+
+
+def rsi_step(n: int, memory: int, keep: float, state: Floats, price: float) -> float:
+    """Take one close and return RSI, NaN while it is not defined."""
+    bars, gains, losses, idle, value = next_rsi(
+        n, memory, keep, state[0], state[1], state[2], state[3], state[4], price
+    )
     state[0] = bars
-    state[1] = previous
-    state[2] = value
+    state[1] = price
+    state[2] = gains
+    state[3] = losses
+    state[4] = idle
+    return value
 
 
 def rsi(close: Floats, n: int, memory: int, state: Floats, out: Floats) -> None:
@@ -148,48 +528,115 @@ def rsi(close: Floats, n: int, memory: int, state: Floats, out: Floats) -> None:
     The sums are n times Wilder's averages (the factor cancels). After `memory` bars without a change all that moved
     before weighs less than 1e-9: it is forgotten, and RSI is NaN until the price moves again.
     """
-    bars = state[0]
-    previous = state[1]
-    gains = state[2]
-    losses = state[3]
-    idle = state[4]
     keep = (n - 1) / n
-    for i in range(len(close)):
-        price = close[i]
-        out[i] = NAN
-        if price != price:
-            bars = 0.0
-            gains = 0.0
-            losses = 0.0
-            idle = 0.0
-            continue
-        if bars < 1.0:
-            bars = 1.0
-            previous = price
-            continue
-        change = price - previous
-        previous = price
-        gain = change if change > 0.0 else 0.0
-        loss = -change if change < 0.0 else 0.0
-        if bars <= n:
-            gains += gain
-            losses += loss
-            bars += 1.0
-        else:
-            gains = gains * keep + gain
-            losses = losses * keep + loss
-        idle = idle + 1.0 if change == 0.0 else 0.0
-        if idle >= memory:
-            gains = 0.0
-            losses = 0.0
-        total = gains + losses
-        if bars > n and total > 0.0:
-            out[i] = 100.0 * (gains / total)
+    i = 0
+    step_until = 1
+    while i < len(close):
+        if i >= step_until and state[0] > n and state[2] + state[3] > FADED:
+            stop = min(i + min(BLOCK, memory), len(close))
+            length = stop - i
+            prices = close[i - 1 : stop]
+            first = 1
+            while first <= length and prices[first] == prices[first - 1]:
+                first += 1
+            missing = first > length or state[4] + first > memory  # nothing moves for long: bar by bar
+            if not missing:
+                gains = state[2]
+                losses = state[3]
+                values = out[i:stop]
+                for k in range(length):
+                    change = prices[k + 1] - prices[k]
+                    missing |= change - change != 0.0
+                    gain = change if change > 0.0 else 0.0
+                    loss = -change if change < 0.0 else 0.0
+                    gains = gains * keep + gain
+                    losses = losses * keep + loss
+                    values[k] = 100.0 * (gains / (gains + losses))
+                if not missing:
+                    last = length
+                    while prices[last] == prices[last - 1]:
+                        last -= 1
+                    state[1] = prices[length]
+                    state[2] = gains
+                    state[3] = losses
+                    state[4] = float(length - last)
+                    i = stop
+                    continue
+            step_until = stop
+        out[i] = rsi_step(n, memory, keep, state, close[i])
+        i += 1
+
+
+def movement(high: float, low: float, previous_high: float, previous_low: float) -> tuple[float, float]:
+    """Return Wilder's +DM and -DM of a bar: the larger of the two ways it went beyond the bar before, else 0."""
+    up = high - previous_high
+    down = previous_low - low
+    # `&` and not `and`: which way a bar goes cannot be foreseen, so nothing may branch on it
+    return up if (up > down) & (up > 0.0) else 0.0, down if (down > up) & (down > 0.0) else 0.0
+
+
+def is_still(high: Floats, low: Floats, bar: int) -> bool:
+    """Return whether a bar has no directional movement."""
+    plus, minus = movement(high[bar], low[bar], high[bar - 1], low[bar - 1])
+    return plus + minus == 0.0
+
+
+def next_adx(
+    n: int,
+    memory: int,
+    keep: float,
+    bars: float,
+    plus: float,
+    minus: float,
+    idle: float,
+    count: float,
+    value: float,
+    plus_move: float,
+    minus_move: float,
+    is_whole: bool,
+) -> tuple[float, float, float, float, float, float, float]:
+    """Return bars, sums of +DM and -DM, idle bars, DX count, their average and ADX (NaN: undefined) after one candle.
+
+    Whatever the movements of the first bar are, they are not counted.
+    """
+    has_previous = bars >= 1.0
+    factor = keep if bars > n else 1.0
+    plus = plus * factor + (plus_move if has_previous else 0.0)
+    minus = minus * factor + (minus_move if has_previous else 0.0)
+    idle = idle + 1.0 if has_previous & (plus_move + minus_move == 0.0) else 0.0
+    is_forgotten = (idle >= memory) | (not is_whole)
+    plus = 0.0 if is_forgotten else plus
+    minus = 0.0 if is_forgotten else minus
+    count = 0.0 if is_forgotten else count
+    value = 0.0 if is_forgotten else value
+    bars = (bars + 1.0 if bars <= n else bars) if is_whole else 0.0
+    total = plus + minus
+    has_dx = (bars > n) & (total > 0.0)
+    dx = 100.0 * (abs(plus - minus) / total) if has_dx else 0.0
+    count = count + 1.0 if has_dx & (count < n + 1.0) else count  # n + 1: more than the first n
+    mean = value + (dx - value) / max(count, 1.0)
+    later = value + (dx - value) * (1.0 / n)
+    value = (mean if count <= n else later) if has_dx else value
+    return bars, plus, minus, idle if is_whole else 0.0, count, value, value if has_dx & (count >= n) else NAN
+
+
+def adx_step(n: int, memory: int, keep: float, state: Floats, high: float, low: float, close: float) -> float:
+    """Take one candle and return ADX, NaN while it is not defined."""
+    plus_move, minus_move = movement(high, low, state[1], state[2])
+    total = (high - low) + close
+    bars, plus, minus, idle, count, average, value = next_adx(
+        n, memory, keep, state[0], state[3], state[4], state[5], state[6], state[7], plus_move, minus_move,
+        total - total == 0.0,
+    )  # fmt: skip
     state[0] = bars
-    state[1] = previous
-    state[2] = gains
-    state[3] = losses
-    state[4] = idle
+    state[1] = high
+    state[2] = low
+    state[3] = plus
+    state[4] = minus
+    state[5] = idle
+    state[6] = count
+    state[7] = average
+    return value
 
 
 def adx(high: Floats, low: Floats, close: Floats, n: int, memory: int, state: Floats, out: Floats) -> None:
@@ -200,72 +647,50 @@ def adx(high: Floats, low: Floats, close: Floats, n: int, memory: int, state: Fl
     1e-9) and ADX starts anew with the next. Seeds as Wilder's book: the sum of the first n movements, the mean of the
     first n DX.
     """
-    bars = state[0]
-    previous_high = state[1]
-    previous_low = state[2]
-    plus = state[3]
-    minus = state[4]
-    idle = state[5]
-    count = state[6]
-    value = state[7]
     keep = (n - 1) / n
     alpha = 1.0 / n
-    for i in range(len(close)):
-        top = high[i]
-        bottom = low[i]
-        price = close[i]
-        out[i] = NAN
-        if top != top or bottom != bottom or price != price:
-            bars = 0.0
-            plus = 0.0
-            minus = 0.0
-            idle = 0.0
-            count = 0.0
-            value = 0.0
-            continue
-        if bars < 1.0:
-            bars = 1.0
-            previous_high = top
-            previous_low = bottom
-            continue
-        up = top - previous_high
-        down = previous_low - bottom
-        previous_high = top
-        previous_low = bottom
-        plus_move = up if (up > down and up > 0.0) else 0.0
-        minus_move = down if (down > up and down > 0.0) else 0.0
-        if bars <= n:
-            plus += plus_move
-            minus += minus_move
-            bars += 1.0
-        else:
-            plus = plus * keep + plus_move
-            minus = minus * keep + minus_move
-        idle = idle + 1.0 if plus_move + minus_move == 0.0 else 0.0
-        if idle >= memory:
-            plus = 0.0
-            minus = 0.0
-            count = 0.0
-            value = 0.0
-        total = plus + minus
-        if bars <= n or total <= 0.0:
-            continue
-        dx = 100.0 * (abs(plus - minus) / total)
-        if count < n:
-            count += 1.0
-            value += (dx - value) / count
-        else:
-            value += (dx - value) * alpha
-        if count >= n:
-            out[i] = value
-    state[0] = bars
-    state[1] = previous_high
-    state[2] = previous_low
-    state[3] = plus
-    state[4] = minus
-    state[5] = idle
-    state[6] = count
-    state[7] = value
+    i = 0
+    step_until = 1
+    while i < len(close):
+        if i >= step_until and state[6] > n and state[3] + state[4] > FADED:
+            stop = min(i + min(BLOCK, memory), len(close))
+            length = stop - i
+            tops = high[i - 1 : stop]
+            bottoms = low[i - 1 : stop]
+            first = 1
+            while first <= length and is_still(tops, bottoms, first):
+                first += 1
+            missing = first > length or state[5] + first > memory  # nothing moves for long: bar by bar
+            if not missing:
+                plus = state[3]
+                minus = state[4]
+                value = state[7]
+                closes = close[i:stop]
+                values = out[i:stop]
+                for k in range(length):
+                    whole = (tops[k + 1] - bottoms[k + 1]) + closes[k]
+                    missing |= whole - whole != 0.0
+                    plus_move, minus_move = movement(tops[k + 1], bottoms[k + 1], tops[k], bottoms[k])
+                    plus = plus * keep + plus_move
+                    minus = minus * keep + minus_move
+                    dx = 100.0 * (abs(plus - minus) / (plus + minus))
+                    value += (dx - value) * alpha
+                    values[k] = value
+                if not missing:
+                    last = length
+                    while is_still(tops, bottoms, last):
+                        last -= 1
+                    state[1] = tops[length]
+                    state[2] = bottoms[length]
+                    state[3] = plus
+                    state[4] = minus
+                    state[5] = float(length - last)
+                    state[7] = value
+                    i = stop
+                    continue
+            step_until = stop
+        out[i] = adx_step(n, memory, keep, state, high[i], low[i], close[i])
+        i += 1
 
 
 def log_returns(x: Floats, out: Floats) -> None:

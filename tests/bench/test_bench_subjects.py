@@ -65,6 +65,7 @@ QUICK = {
         "hurst_rs 100",
         "rescaled_range 100",
         "streaming",
+        "streaming, 200 symbols a call",
         "streaming, each call timed",
         "decision row from arrays",
         "decision row from lists",

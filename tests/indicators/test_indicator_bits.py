@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from indicator_reference import Candles, walk
 from numpy.testing import assert_array_equal
 
-from perp_bot.indicators import batch, compiled
+from perp_bot.indicators import batch, compiled, stream_kernels
 from perp_bot.indicators.batch import IndicatorSet
 from perp_bot.indicators.compiled import INTERPRETED
 from perp_bot.indicators.decision import decision_row
 from perp_bot.indicators.row import IndicatorParams
-from perp_bot.indicators.streaming import StreamingSet
+from perp_bot.indicators.streaming import NAMES as NAMES_STREAMED
+from perp_bot.indicators.streaming import StreamingSet, StreamingSets
 
 ODD = IndicatorParams(
     zscore_lookback=7,
@@ -30,6 +31,7 @@ ODD = IndicatorParams(
     vol_period=11,
     hurst_period=47,
 )
+EVEN = IndicatorParams(zscore_lookback=64, bollinger_period=2, rsi_period=1, adx_period=1, atr_period=3, ema_period=1)
 NAMES = tuple(IndicatorSet.__dataclass_fields__)
 
 
@@ -77,33 +79,69 @@ def test_interpreted_and_compiled_kernels_give_the_same_bits_on_rough_series(see
         assert_same_bits(getattr(fast, name), getattr(plain, name), name)
 
 
-@pytest.mark.parametrize("params", [IndicatorParams(), ODD], ids=["default", "odd"])
+@pytest.mark.parametrize("params", [IndicatorParams(), ODD, EVEN], ids=["default", "odd", "even"])
 @pytest.mark.parametrize("seed", [3, 4])
 def test_streaming_has_the_bits_of_batch_from_the_same_start(params: IndicatorParams, seed: int) -> None:
-    """I2: candle by candle and all at once agree to the last bit, holes, spikes and buffer turns included."""
+    """I2: candle by candle and all at once agree to the last bit, holes, spikes and flat stretches included."""
     candles = rough(seed, bars=2_500)
-    columns = batch.indicator_set(candles.high, candles.low, candles.close, params, candles.high)
+    columns = batch.indicator_set(candles.high, candles.low, candles.close, params)
     stream = StreamingSet(params)
-    streamed: dict[str, list[float]] = {name: [] for name in NAMES}
-    for high, low, close in zip(candles.high, candles.low, candles.close, strict=True):
-        for name, value in stream.update(high, low, close, high).as_dict().items():
-            streamed[name].append(np.nan if value is None else value)
-    for name in NAMES:
-        assert_same_bits(getattr(columns, name), np.array(streamed[name]), name)
-    assert stream.bars == 2_500
-
-
-def test_interpreted_streaming_has_the_bits_of_compiled_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream begun before the compiler was ready gives what a later one gives."""
-    candles = rough(5, bars=460)
-    columns = batch.indicator_set(candles.high, candles.low, candles.close)
-    monkeypatch.setattr(compiled, "_compiled", None)
-    assert not compiled.is_ready()
-    stream = StreamingSet()
+    streamed = np.empty((2_500, len(NAMES_STREAMED)))
     for bar, prices in enumerate(zip(candles.high, candles.low, candles.close, strict=True)):
-        row = stream.update(*prices)
-        if bar >= 200 and bar % 13 == 0:
-            assert row == columns.row(bar)
+        stream.update(*prices)
+        streamed[bar] = stream.values
+    for place, name in enumerate(NAMES_STREAMED):
+        assert_same_bits(getattr(columns, name), streamed[:, place], name)
+
+
+@pytest.mark.parametrize("params", [IndicatorParams(), ODD, EVEN], ids=["default", "odd", "even"])
+@pytest.mark.parametrize("symbols", [1, 3, 70])
+def test_many_symbols_in_one_call_have_the_bits_of_batch_each(params: IndicatorParams, symbols: int) -> None:
+    """Each symbol's series begins three candles after the one before it, so warm, new and broken ones are mixed."""
+    bars, apart = 900, 3
+    candles = rough(6, bars)
+    columns = batch.indicator_set(candles.high, candles.low, candles.close, params)
+    prices = np.full((3, symbols, bars + apart * symbols), np.nan)
+    for symbol in range(symbols):
+        prices[:, symbol, apart * symbol :][:, :bars] = candles.high, candles.low, candles.close
+    streams = StreamingSets(symbols, params)
+    streamed = np.empty((prices.shape[2], len(NAMES_STREAMED), symbols))
+    for bar in range(prices.shape[2]):
+        streams.update(*np.ascontiguousarray(prices[:, :, bar]))
+        streamed[bar] = streams.values
+    for symbol in range(symbols):
+        own = streamed[apart * symbol :][:bars, :, symbol]
+        for place, name in enumerate(NAMES_STREAMED):
+            assert_same_bits(getattr(columns, name), own[:, place], f"{name} of {symbol}")
+
+
+def test_many_symbols_need_a_place_each() -> None:
+    """A column of another length is refused before anything is written."""
+    streams = StreamingSets(3)
+    with pytest.raises(ValueError, match="3, 3 and 2 places, not 3"):
+        streams.update(np.ones(3), np.ones(3), np.ones(2))
+    with pytest.raises(ValueError, match="symbols is 0; allowed: from 1"):
+        StreamingSets(0)
+    with pytest.raises(TypeError):
+        StreamingSet().update("high", 1.0, 1.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("symbols", [None, 5])
+def test_interpreted_stream_kernels_give_the_bits_of_the_compiled(symbols: int | None) -> None:
+    """The plain code is the reference of what the compiler made of it."""
+    candles = rough(5, bars=520)
+    fast = StreamingSet(ODD) if symbols is None else StreamingSets(symbols, ODD)
+    plain = StreamingSet(ODD) if symbols is None else StreamingSets(symbols, ODD)
+    store = plain.update.args[0] if isinstance(plain, StreamingSet) else plain._store
+    for prices in zip(candles.high.tolist(), candles.low.tolist(), candles.close.tolist(), strict=True):
+        if symbols is None:
+            fast.update(*prices)
+            stream_kernels.stream_one(store.data, *prices)
+        else:
+            rows = [np.full(symbols, price) for price in prices]
+            fast.update(*rows)
+            stream_kernels.stream_many(store.data, *(row.data for row in rows))
+        assert_same_bits(fast.values.ravel(), plain.values.ravel(), "values")
 
 
 @given(seed=st.integers(0, 10_000), cut=st.integers(1, 299))

@@ -13,7 +13,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from perp_bot.indicators import batch, warmup
 from perp_bot.indicators.decision import decision_row
 from perp_bot.indicators.row import IndicatorParams
-from perp_bot.indicators.streaming import StreamingSet
 
 
 @pytest.mark.parametrize("price", [0.1, 60_000.1, 1e-7, 123456.789])
@@ -126,10 +125,6 @@ def test_a_price_of_zero_or_below_has_no_return_but_a_zscore() -> None:
     assert np.isnan(columns.realized_vol[200:221]).all()
     assert np.isfinite(columns.realized_vol[121:200]).all()
     assert np.isfinite(columns.zscore[19:]).all()
-    stream = StreamingSet()
-    rows = [stream.update(price + 1, price - 1, price) for price in close.tolist()]
-    assert rows[120].realized_vol is None
-    assert rows[121].realized_vol == columns.realized_vol[121]
 
 
 def test_a_collapse_to_a_sliver_has_the_return_of_its_logarithm() -> None:
