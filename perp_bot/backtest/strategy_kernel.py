@@ -111,7 +111,7 @@ def make_cold(column: Matrix, warm: NDArray[np.bool_] | int) -> None:
 def flagged(flags: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return (bars, symbols) of what is not 0, sorted by bar, then symbol."""
     if len(flags) == 1:
-        bars = np.flatnonzero(flags[0])
+        bars = np.flatnonzero(flags[0] != 0)  # numpy finds flags of one bit many times faster than bytes
         return bars, np.zeros(len(bars), np.int64)
     bars, symbols = np.nonzero(flags.T)
     return np.ascontiguousarray(bars), np.ascontiguousarray(symbols)  # a strided view would be compiled for anew
