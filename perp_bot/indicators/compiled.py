@@ -29,7 +29,7 @@ _COLUMN = "float64[::1]"
 # sees that the columns of one scratch lie apart.
 _HELPERS = (
     "weights", "four_on", "next_average", "true_range", "fill", "copy", "doubled", "joined", "join_scale",
-    "settled", "score", "band", "scores", "bands", "block_moments",
+    "settled", "score", "band", "scores", "bands", "block_sums", "block_moments",
     "ema_step", "ema_stretch", "ema_resume", "macd_stretch", "signal_stretch", "atr_step", "atr_stretch",
     "next_rsi", "rsi_step", "movement", "is_still", "next_adx", "adx_step", "pair_moments", "double_moments",
     "join_moments", "settle_moments",

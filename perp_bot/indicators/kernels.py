@@ -26,7 +26,8 @@ Weights = tuple[float, float, float, float, float]
 
 EMA_STATE = 8
 MACD_STATE = 3 * EMA_STATE
-MACD_SCRATCH = 2 * (BLOCK + 4)
+MACD_BLOCK = 1024  # bars per pass of MACD, which has more to set up for each
+MACD_SCRATCH = 2 * (MACD_BLOCK + 4)
 ATR_STATE = 10
 RSI_STATE = 5
 ADX_STATE = 8
@@ -59,9 +60,11 @@ def four_on(w: Weights, average: float, x0: float, x1: float, x2: float, x3: flo
     """Return the exponential average four values after `average`; x0 is the newest of them.
 
     The same sum as four steps, taken at once: bars i to i + 3 then wait for nothing that is not four bars old, which
-    is what lets the compiler use vector instructions. Written in differences, a constant series keeps its exact value.
+    is what lets the compiler use vector instructions. Written so that a constant series keeps its exact value, and that
+    little is left to do once `average` is there.
     """
-    return (w[1] * (x0 - average) + ((w[2] * (x1 - x0) + w[3] * (x2 - x0)) + w[4] * (x3 - x0))) + average
+    news = w[1] * x0 + ((w[2] * (x1 - x0) + w[3] * (x2 - x0)) + w[4] * (x3 - x0))
+    return average + (news - w[1] * average)
 
 
 def next_average(
@@ -194,8 +197,8 @@ def copy(x: Floats, out: Floats) -> None:
         out[i] = x[i]
 
 
-def block_moments(x: Floats, n: int, scratch: Floats, offset: Floats, sigma: Floats) -> None:
-    """Fill mean minus newest value, and population sigma, of each window of `n`, for one block.
+def block_sums(x: Floats, n: int, scratch: Floats, window_sums: Floats, window_squares: Floats) -> None:
+    """Fill both sums of each window of `n`, for one block: what `settled` makes mean and sigma of.
 
     Sums of 2, 4, 8, ... values are shared by neighbouring windows; a window is put together from those that the binary
     digits of n name, oldest and shortest first, so it reads its own values alone: nothing carried can drift, and its
@@ -203,12 +206,12 @@ def block_moments(x: Floats, n: int, scratch: Floats, offset: Floats, sigma: Flo
     as Chan, Golub and LeVeque (1983) do: a constant window has sigma 0 exactly, and a shift of all prices changes no
     bit where the differences are exact.
     """
-    bars = len(offset)
+    bars = len(window_sums)
     room = BLOCK + n
-    have = 0  # values of the window, from its oldest, that are in offset and sigma
+    have = 0  # values of the window, from its oldest, that are in the window's sums
     if n & 1:
-        fill(0.0, offset)
-        fill(0.0, sigma)
+        fill(0.0, window_sums)
+        fill(0.0, window_squares)
         have = 1
     groups = bars + n - 2
     if n > 1:
@@ -220,11 +223,13 @@ def block_moments(x: Floats, n: int, scratch: Floats, offset: Floats, sigma: Flo
         squares = scratch[at + room : at + room + groups]
         if n & width:
             if have == 0:
-                copy(sums, offset)
-                copy(squares, sigma)
+                copy(sums, window_sums)
+                copy(squares, window_squares)
             else:
                 end = have + bars
-                join_moments(have, width, x, x[have:end], sums[have:end], squares[have:end], offset, sigma)
+                join_moments(
+                    have, width, x, x[have:end], sums[have:end], squares[have:end], window_sums, window_squares
+                )
             have += width
         if 2 * width <= n:
             groups -= width
@@ -241,7 +246,12 @@ def block_moments(x: Floats, n: int, scratch: Floats, offset: Floats, sigma: Flo
                 scratch[at + room : at + room + groups],
             )
         width *= 2
-    settle_moments(n, x, x[n - 1 : n - 1 + bars], offset, sigma)
+
+
+def block_moments(x: Floats, n: int, scratch: Floats, offset: Floats, sigma: Floats) -> None:
+    """Fill mean minus newest value, and population sigma, of each window of `n`, for one block."""
+    block_sums(x, n, scratch, offset, sigma)
+    settle_moments(n, x, x[n - 1 : n - 1 + len(offset)], offset, sigma)
 
 
 def window_moments(x: Floats, n: int, scratch: Floats, offset: Floats, sigma: Floats) -> None:
@@ -283,26 +293,37 @@ def bands(
 def zscore(x: Floats, n: int, scratch: Floats, out: Floats) -> None:
     """Fill (newest - mean) / sigma of each window of `n`, NaN where it is flat; x has n - 1 values more than `out`."""
     room = BLOCK + n
+    inverse = 1.0 / n
     for start in range(0, len(out), BLOCK):
         bars = min(BLOCK, len(out) - start)
-        offset = scratch[4 * room : 4 * room + bars]
-        sigma = scratch[5 * room : 5 * room + bars]
-        block_moments(x[start : start + bars + n - 1], n, scratch, offset, sigma)
-        scores(offset, sigma, out[start : start + bars])
+        values = x[start : start + bars + n - 1]
+        sums = scratch[4 * room : 4 * room + bars]
+        squares = scratch[5 * room : 5 * room + bars]
+        block_sums(values, n, scratch, sums, squares)
+        newest = values[n - 1 :]
+        z = out[start : start + bars]
+        for i in range(bars):
+            offset, sigma = settled(inverse, values[i], newest[i], sums[i], squares[i])
+            z[i] = score(offset, sigma)
 
 
 def bollinger(x: Floats, n: int, k: float, scratch: Floats, upper: Floats, middle: Floats, lower: Floats) -> None:
     """Fill mean plus k sigma, mean, and mean minus k sigma of each window of `n`; x has n - 1 values more than each."""
     room = BLOCK + n
+    inverse = 1.0 / n
     for start in range(0, len(middle), BLOCK):
         bars = min(BLOCK, len(middle) - start)
-        offset = scratch[4 * room : 4 * room + bars]
-        sigma = scratch[5 * room : 5 * room + bars]
-        block_moments(x[start : start + bars + n - 1], n, scratch, offset, sigma)
-        stop = start + bars
-        bands(
-            x[start + n - 1 : stop + n - 1], offset, sigma, k, upper[start:stop], middle[start:stop], lower[start:stop]
-        )
+        values = x[start : start + bars + n - 1]
+        sums = scratch[4 * room : 4 * room + bars]
+        squares = scratch[5 * room : 5 * room + bars]
+        block_sums(values, n, scratch, sums, squares)
+        newest = values[n - 1 :]
+        above = upper[start : start + bars]
+        mean = middle[start : start + bars]
+        below = lower[start : start + bars]
+        for i in range(bars):
+            offset, sigma = settled(inverse, values[i], newest[i], sums[i], squares[i])
+            above[i], mean[i], below[i] = band(newest[i], offset, sigma, k)
 
 
 def ema_step(w: Weights, n: int, state: Floats, value: float) -> float:
@@ -398,12 +419,12 @@ def macd(
     """
     of_fast, of_slow, of_line = weights(2.0 / (fast + 1)), weights(2.0 / (slow + 1)), weights(2.0 / (n + 1))
     fast_state, slow_state, line_state = state[:EMA_STATE], state[EMA_STATE : 2 * EMA_STATE], state[2 * EMA_STATE :]
-    fasts, slows = scratch[: BLOCK + 4], scratch[BLOCK + 4 : 2 * BLOCK + 8]
+    fasts, slows = scratch[: MACD_BLOCK + 4], scratch[MACD_BLOCK + 4 :]
     i = 0
     step_until = 4
     while i < len(x):
         if i >= step_until and slow_state[0] >= slow + 3 and line_state[0] >= n + 3:
-            stop = min(i + BLOCK, len(x))
+            stop = min(i + MACD_BLOCK, len(x))
             bars = stop - i
             for j in range(4):
                 fasts[j] = fast_state[4 - j]
