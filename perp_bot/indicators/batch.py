@@ -3,7 +3,8 @@
 All run compiled (the first call of each loads its kernel: 0.5 s in all, or several on a cold cache). A number that is
 not finite counts as missing. The value at bar i is computed from bars up to i alone. `kernels` says what a missing bar
 does: indicators with a window are NaN while it is inside, those with a memory (EMA, MACD, ATR, RSI, ADX) start anew
-after it.
+after it. Where `out` is given the values are written there, which saves most of the time: to be given new memory costs
+more than the arithmetic. It is contiguous float64 of the length of the prices, and what is returned.
 """
 
 from __future__ import annotations
@@ -20,24 +21,25 @@ from perp_bot.indicators.row import LEAST_HURST_PERIOD, IndicatorParams, Indicat
 from perp_bot.indicators.warmup import wilder_memory
 
 Prices = Sequence[float] | NDArray[np.float64]
+Columns = tuple[Column, Column, Column]
 
 
-def zscore(close: Prices, n: int) -> Column:
+def zscore(close: Prices, n: int, out: Column | None = None) -> Column:
     """Return (close - mean) / sigma of the last n closes, population sigma; NaN where they are all equal.
 
     Worked example: closes 1, 2, 3, 4 with n = 4: mean 2.5, sigma sqrt(1.25), z = 1.5 / 1.118 = 1.3416.
     """
     check_period("n", n, 2)
-    return _zscore(compiled.on_demand(), column(close), n)
+    return _zscore(compiled.on_demand(), column(close), n, out)
 
 
-def bollinger(close: Prices, n: int, k: float) -> tuple[Column, Column, Column]:
+def bollinger(close: Prices, n: int, k: float, out: Columns | None = None) -> Columns:
     """Return upper, middle and lower band: the mean of n closes, plus and minus k population sigmas.
 
     In a flat market all three are the price. close > upper is the same condition as z > k when n is the same.
     """
     check_period("n", n, 2)
-    return _bollinger(compiled.on_demand(), column(close), n, k)
+    return _bollinger(compiled.on_demand(), column(close), n, k, out)
 
 
 def sma(close: Prices, n: int) -> Column:
@@ -48,13 +50,13 @@ def sma(close: Prices, n: int) -> Column:
     return prices + offset
 
 
-def ema(close: Prices, n: int) -> Column:
+def ema(close: Prices, n: int, out: Column | None = None) -> Column:
     """Return the exponential average with alpha 2 / (n + 1), seeded by the mean of the first n closes."""
     check_period("n", n)
-    return _ema(compiled.on_demand(), column(close), n)
+    return _ema(compiled.on_demand(), column(close), n, out)
 
 
-def macd(close: Prices, fast: int = 12, slow: int = 26, signal: int = 9) -> tuple[Column, Column, Column]:
+def macd(close: Prices, fast: int = 12, slow: int = 26, signal: int = 9, out: Columns | None = None) -> Columns:
     """Return MACD (EMA fast - EMA slow), its signal line (EMA of MACD) and the histogram (MACD - signal).
 
     Every EMA is seeded by the mean of its own first values; TA-Lib starts the fast one later, which fades in warm-up.
@@ -63,10 +65,10 @@ def macd(close: Prices, fast: int = 12, slow: int = 26, signal: int = 9) -> tupl
         check_period(name, period)
     if fast >= slow:
         raise ValueError(f"fast is {fast}; allowed: below slow ({slow})")
-    return _macd(compiled.on_demand(), column(close), fast, slow, signal)
+    return _macd(compiled.on_demand(), column(close), fast, slow, signal, out)
 
 
-def rsi(close: Prices, n: int) -> Column:
+def rsi(close: Prices, n: int, out: Column | None = None) -> Column:
     """Return Wilder's relative strength index, 0 to 100.
 
     100 x gains / (gains + losses), both Wilder averages seeded by the plain mean of the first n changes (J. Welles
@@ -74,23 +76,23 @@ def rsi(close: Prices, n: int) -> Column:
     for so long (`warmup.wilder_memory`) that earlier ones weigh less than 1e-9.
     """
     check_period("n", n)
-    return _rsi(compiled.on_demand(), column(close), n)
+    return _rsi(compiled.on_demand(), column(close), n, out)
 
 
-def adx(high: Prices, low: Prices, close: Prices, n: int) -> Column:
+def adx(high: Prices, low: Prices, close: Prices, n: int, out: Column | None = None) -> Column:
     """Return Wilder's average directional index, 0 to 100 (source as for RSI).
 
     First defined at bar 2n - 1. The true range cancels out of DX, so `close` only tells that a bar is missing. NaN
     while there is no directional movement, or none for `warmup.wilder_memory` bars; it then starts anew.
     """
     check_period("n", n)
-    return _adx(compiled.on_demand(), *columns(high, low, close), n)
+    return _adx(compiled.on_demand(), *columns(high, low, close), n, out)
 
 
-def atr(high: Prices, low: Prices, close: Prices, n: int) -> Column:
+def atr(high: Prices, low: Prices, close: Prices, n: int, out: Column | None = None) -> Column:
     """Return Wilder's average true range in price units, seeded by the mean of the first n true ranges (bar n)."""
     check_period("n", n)
-    return _atr(compiled.on_demand(), *columns(high, low, close), n)
+    return _atr(compiled.on_demand(), *columns(high, low, close), n, out)
 
 
 def realized_vol(close: Prices, n: int) -> Column:
@@ -223,51 +225,66 @@ def _blank(bars: int) -> Column:
     return np.full(bars, np.nan)
 
 
-def _windowed(bars: int, n: int) -> Column:
-    """Return a column that is NaN until the first window of `n` is whole, and unset from there."""
-    out = np.empty(bars)
-    out[: n - 1] = np.nan
+def _own(bars: int, out: Column | None, blank: int = 0) -> Column:
+    """Return the column to fill, a new one where none is given, NaN in the first `blank` bars and unset from there."""
+    own = np.empty(bars) if out is None else _checked(out, bars)
+    own[:blank] = np.nan
+    return own
+
+
+def _owns(bars: int, out: Columns | None, blank: int = 0) -> Columns:
+    # one block of memory is had faster than three
+    first, second, third = np.empty((3, bars)) if out is None else (_checked(each, bars) for each in out)
+    for each in (first, second, third):
+        each[:blank] = np.nan
+    return first, second, third
+
+
+def _checked(out: Column, bars: int) -> Column:
+    if out.dtype != np.float64 or out.shape != (bars,) or not out.flags.c_contiguous or not out.flags.writeable:
+        raise ValueError(
+            f"out is {out.dtype} of shape {out.shape}; expected a contiguous float64 column of {bars} bars"
+        )
     return out
 
 
 def _moments(kernel: Kernels, prices: Column, n: int) -> tuple[Column, Column]:
-    offset, sigma = _windowed(len(prices), n), _windowed(len(prices), n)
+    offset, sigma = _own(len(prices), None, n - 1), _own(len(prices), None, n - 1)
     if len(prices) >= n:
         kernel.window_moments(prices, n, np.empty(kernels.moments_scratch(n)), offset[n - 1 :], sigma[n - 1 :])
     return offset, sigma
 
 
-def _zscore(kernel: Kernels, prices: Column, n: int) -> Column:
-    out = _windowed(len(prices), n)
+def _zscore(kernel: Kernels, prices: Column, n: int, out: Column | None = None) -> Column:
+    out = _own(len(prices), out, n - 1)
     if len(prices) >= n:
         kernel.zscore(prices, n, np.empty(kernels.moments_scratch(n)), out[n - 1 :])
     return out
 
 
-def _bollinger(kernel: Kernels, prices: Column, n: int, k: float) -> tuple[Column, Column, Column]:
+def _bollinger(kernel: Kernels, prices: Column, n: int, k: float, out: Columns | None = None) -> Columns:
     bars = len(prices)
-    upper, middle, lower = rows = np.empty((3, bars))  # one block of memory is had faster than three
-    rows[:, : n - 1] = np.nan
+    upper, middle, lower = _owns(bars, out, n - 1)
     if bars >= n:
         scratch = np.empty(kernels.moments_scratch(n))
         kernel.bollinger(prices, n, k, scratch, upper[n - 1 :], middle[n - 1 :], lower[n - 1 :])
     return upper, middle, lower
 
 
-def _rsi(kernel: Kernels, prices: Column, n: int) -> Column:
-    out = np.empty(len(prices))
+def _rsi(kernel: Kernels, prices: Column, n: int, out: Column | None = None) -> Column:
+    out = _own(len(prices), out)
     kernel.rsi(prices, n, wilder_memory(n), np.zeros(kernels.RSI_STATE), out)
     return out
 
 
-def _adx(kernel: Kernels, highs: Column, lows: Column, closes: Column, n: int) -> Column:
-    out = np.empty(len(closes))
+def _adx(kernel: Kernels, highs: Column, lows: Column, closes: Column, n: int, out: Column | None = None) -> Column:
+    out = _own(len(closes), out)
     kernel.adx(highs, lows, closes, n, wilder_memory(n), np.zeros(kernels.ADX_STATE), out)
     return out
 
 
-def _atr(kernel: Kernels, highs: Column, lows: Column, closes: Column, n: int) -> Column:
-    out = np.empty(len(closes))
+def _atr(kernel: Kernels, highs: Column, lows: Column, closes: Column, n: int, out: Column | None = None) -> Column:
+    out = _own(len(closes), out)
     kernel.atr(highs, lows, closes, n, np.zeros(kernels.ATR_STATE), out)
     return out
 
@@ -277,14 +294,14 @@ def _volume_mean(kernel: Kernels, volumes: Column, n: int) -> Column:
     return volumes + offset
 
 
-def _ema(kernel: Kernels, prices: Column, n: int) -> Column:
-    out = np.empty(len(prices))
+def _ema(kernel: Kernels, prices: Column, n: int, out: Column | None = None) -> Column:
+    out = _own(len(prices), out)
     kernel.ema(prices, n, 2.0 / (n + 1), np.zeros(kernels.EMA_STATE), out)
     return out
 
 
-def _macd(kernel: Kernels, prices: Column, fast: int, slow: int, n: int) -> tuple[Column, Column, Column]:
-    line, signal, histogram = np.empty((3, len(prices)))  # one block of memory is had faster than three
+def _macd(kernel: Kernels, prices: Column, fast: int, slow: int, n: int, out: Columns | None = None) -> Columns:
+    line, signal, histogram = _owns(len(prices), out)
     state, scratch = np.zeros(kernels.MACD_STATE), np.empty(kernels.MACD_SCRATCH)
     kernel.macd(prices, fast, slow, n, state, scratch, line, signal, histogram)
     return line, signal, histogram

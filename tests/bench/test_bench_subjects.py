@@ -59,6 +59,7 @@ QUICK = {
         "ema 20",
         "macd 12 26 9",
         "seven of the set",
+        "seven of the set, columns given",
         "set",
         "realized_vol 20",
         "hurst_vr 100",

@@ -172,3 +172,33 @@ def test_short_series_give_columns_of_their_own_length(bars: int) -> None:
     assert np.isfinite(columns.rsi).sum() == max(0, bars - 14)
     assert np.isfinite(columns.adx).sum() == max(0, bars - 27)
     assert np.isfinite(columns.hurst).sum() == max(0, bars - 100)
+
+
+def test_columns_that_are_given_are_filled_and_returned(recorded: Candles) -> None:
+    """Whatever was in them is gone, warm-up included; a column of another kind is refused."""
+    high, low, close = recorded.high, recorded.low, recorded.close
+    given = np.full((11, len(close)), 7.0)
+    made = [
+        batch.zscore(close, 20, out=given[0]),
+        *batch.bollinger(close, 20, 2.0, out=(given[1], given[2], given[3])),
+        batch.rsi(close, 14, out=given[4]),
+        batch.atr(high, low, close, 14, out=given[5]),
+        batch.adx(high, low, close, 14, out=given[6]),
+        batch.ema(close, 20, out=given[7]),
+        *batch.macd(close, out=(given[8], given[9], given[10])),
+    ]
+    new = [
+        batch.zscore(close, 20),
+        *batch.bollinger(close, 20, 2.0),
+        batch.rsi(close, 14),
+        batch.atr(high, low, close, 14),
+        batch.adx(high, low, close, 14),
+        batch.ema(close, 20),
+        *batch.macd(close),
+    ]
+    for place, (ours, theirs) in enumerate(zip(made, new, strict=True)):
+        assert np.shares_memory(ours, given[place])
+        np.testing.assert_array_equal(given[place], theirs)
+    for wrong in (np.empty(3), np.empty(len(close), np.float32), np.empty((len(close), 2))[:, 0]):
+        with pytest.raises(ValueError, match="expected a contiguous float64 column of 800 bars"):
+            batch.rsi(close, 14, out=wrong)
