@@ -128,10 +128,17 @@ def load() -> Kernels:
         return _compiled
 
 
-@lru_cache(maxsize=1)
 def on_demand() -> Kernels:
-    """Return the compiled kernels, each compiled or read from the cache when it is first called."""
-    return Kernels(is_compiled=True, **{item.name: _OnDemand(item.name) for item in fields(Kernels)[1:]})
+    """Return the compiled kernels, each compiled or read from the cache when it is first called.
+
+    For research, which may wait: decisions of this process then wait for them too, and run compiled.
+    """
+    global _compiled
+    with _lock:
+        if _compiled is None:
+            kernels_by_name = {item.name: _OnDemand(item.name) for item in fields(Kernels)[1:]}
+            _compiled = Kernels(is_compiled=True, **kernels_by_name)
+        return _compiled
 
 
 class _OnDemand:

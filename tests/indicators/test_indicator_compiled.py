@@ -47,6 +47,19 @@ def test_a_decision_needs_no_numba_and_warm_brings_the_same_row() -> None:
     assert (done.stdout, done.stderr, done.returncode) == ("equal\n", "", 0)
 
 
+@pytest.mark.slow
+@pytest.mark.process
+def test_research_decides_compiled_once_it_has_computed_a_column() -> None:
+    """The plain engine decides bar by bar: interpreted, it would take a hundred times as long."""
+    done = python(
+        "from perp_bot.indicators import batch, compiled\n"
+        "assert not compiled.active().is_compiled\n"
+        "batch.sma([1.0, 2.0, 3.0], 3)\n"
+        "print(compiled.active().is_compiled, compiled.load() is compiled.active())\n"
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("True True\n", "", 0)
+
+
 class _NoCache:
     """Stands in for the compile step: fails as numba does when no cache folder can be written."""
 
