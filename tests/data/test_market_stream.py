@@ -13,7 +13,15 @@ from market_fakes import wait_for
 
 from perp_bot.data.ws_client import MarketStream, StreamListener, StreamTimings
 
-QUICK = StreamTimings(ping_every_s=0.3, silent_after_s=0.6, backoff_first_s=0.05, backoff_max_s=0.1, watch_every_s=0.1)
+# Many knocks a second on purpose, also while a slow machine starts the next venue: no limit a minute.
+QUICK = StreamTimings(
+    ping_every_s=0.3,
+    silent_after_s=0.6,
+    backoff_first_s=0.05,
+    backoff_max_s=0.1,
+    watch_every_s=0.1,
+    max_connects_a_minute=100_000,
+)
 SUBSCRIPTIONS = [{"type": "trades", "coin": "BTC"}, {"type": "l2Book", "coin": "BTC"}]
 
 
