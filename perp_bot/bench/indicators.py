@@ -22,7 +22,7 @@ from perp_bot.indicators.compiled import Column
 from perp_bot.indicators.decision import decision_row
 from perp_bot.indicators.rescaled_range import rescaled_range
 from perp_bot.indicators.row import IndicatorParams
-from perp_bot.indicators.streaming import StreamingSet, StreamingSets
+from perp_bot.indicators.streaming import StreamingSet, StreamingSets, compiled_streams
 from perp_bot.indicators.warmup import decision_window
 
 SUBJECT = "indicators"
@@ -58,7 +58,7 @@ def run(quick: bool) -> list[Measurement]:
     """
     compiled.load()
     rescaled_range(np.arange(1.0, 200.0), 100)  # compiled before it is timed, as the streams are
-    compiled.streams()
+    compiled_streams()
     bars, streamed = (100_000, 2_000) if quick else (1_000_000, 20_000)
     candles = high, low, close = _candles(bars)
     ours = _ours(high, low, close)

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from indicator_reference import Candles, walk
 from numpy.testing import assert_array_equal
 
-from perp_bot.indicators import batch, compiled, stream_kernels
+from perp_bot.indicators import batch, compiled
 from perp_bot.indicators.batch import IndicatorSet
 from perp_bot.indicators.compiled import INTERPRETED
 from perp_bot.indicators.decision import decision_row
+from perp_bot.indicators.kernels.streams import stream_many, stream_one
 from perp_bot.indicators.row import IndicatorParams
 from perp_bot.indicators.streaming import NAMES as NAMES_STREAMED
 from perp_bot.indicators.streaming import StreamingSet, StreamingSets
@@ -136,11 +137,11 @@ def test_interpreted_stream_kernels_give_the_bits_of_the_compiled(symbols: int |
     for prices in zip(candles.high.tolist(), candles.low.tolist(), candles.close.tolist(), strict=True):
         if symbols is None:
             fast.update(*prices)
-            stream_kernels.stream_one(store.data, *prices)
+            stream_one(store.data, *prices)
         else:
             rows = [np.full(symbols, price) for price in prices]
             fast.update(*rows)
-            stream_kernels.stream_many(store.data, *(row.data for row in rows))
+            stream_many(store.data, *(row.data for row in rows))
         assert_same_bits(fast.values.ravel(), plain.values.ravel(), "values")
 
 
