@@ -28,10 +28,14 @@ def scores_and_bands(grid: Grid, params: IndicatorParams) -> dict[str, Matrix]:
     scratch = np.empty(moments_scratch(max(z, bands)))
     for row in range(len(grid.close)):
         close = grid.close[row]
+        scores = out["zscore"][row, z - 1 :]
+        upper, middle, lower = (out[name][row, bands - 1 :] for name in ("upper", "middle", "lower"))
+        if z == bands and grid.bars >= z:
+            kernel.scores_and_bands(close, z, params.bollinger_std, scratch, scores, upper, middle, lower)
+            continue
         if grid.bars >= z:
-            kernel.zscore(close, z, scratch, out["zscore"][row, z - 1 :])
+            kernel.zscore(close, z, scratch, scores)
         if grid.bars >= bands:
-            upper, middle, lower = (out[name][row, bands - 1 :] for name in ("upper", "middle", "lower"))
             kernel.bollinger(close, bands, params.bollinger_std, scratch, upper, middle, lower)
     return out
 

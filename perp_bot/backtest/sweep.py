@@ -164,7 +164,9 @@ def _run_compiled(
 
     with ThreadPoolExecutor(workers) as pool:
         for block in _blocks(grid, kernel, config, points):
-            parts = np.array_split(np.arange(len(block.places)), min(workers, len(block.places)))
+            # those with the same exits one after the other, and in one thread: they remember each other's trades
+            by_exits = np.argsort(block.settings[:, account.EXIT_ROW], kind="stable")
+            parts = np.array_split(by_exits, min(workers, len(by_exits)))
             for job in [pool.submit(run, block, part) for part in parts]:
                 job.result()
 

@@ -110,7 +110,7 @@ def _ours(high: Column, low: Column, close: Column) -> dict[str, Callable[[], ob
     }
     return {
         **like_peers,
-        SEVEN: lambda: [call() for call in like_peers.values()],
+        SEVEN: partial(_seven, high, low, close),
         GIVEN: partial(_seven_into, high, low, close, np.empty((11, len(close)))),
         "set": lambda: batch.indicator_set(high, low, close),
         "realized_vol 20": lambda: batch.realized_vol(close, 20),
@@ -120,9 +120,19 @@ def _ours(high: Column, low: Column, close: Column) -> dict[str, Callable[[], ob
     }
 
 
+def _seven(high: Column, low: Column, close: Column) -> list[Column]:
+    return [
+        *batch.scores_and_bands(close, 20, 2.0),
+        batch.rsi(close, 14),
+        batch.atr(high, low, close, 14),
+        batch.adx(high, low, close, 14),
+        batch.ema(close, 20),
+        *batch.macd(close),
+    ]
+
+
 def _seven_into(high: Column, low: Column, close: Column, out: Rows) -> None:
-    batch.zscore(close, 20, out=out[0])
-    batch.bollinger(close, 20, 2.0, out=(out[1], out[2], out[3]))
+    batch.scores_and_bands(close, 20, 2.0, out=(out[0], out[1], out[2], out[3]))
     batch.rsi(close, 14, out=out[4])
     batch.atr(high, low, close, 14, out=out[5])
     batch.adx(high, low, close, 14, out=out[6])

@@ -45,6 +45,14 @@ def bollinger(close: Prices, n: int, k: float, out: Columns | None = None) -> Co
     return _bollinger(compiled.on_demand(), column(close), n, k, out)
 
 
+def scores_and_bands(
+    close: Prices, n: int, k: float, out: tuple[Column, Column, Column, Column] | None = None
+) -> tuple[Column, Column, Column, Column]:
+    """Return z-score, upper, middle and lower band of the last n closes: those of `zscore` and `bollinger`, faster."""
+    check_period("n", n, 2)
+    return _scores_and_bands(compiled.on_demand(), column(close), n, k, out)
+
+
 def sma(close: Prices, n: int) -> Column:
     """Return the plain mean of the last n closes."""
     check_period("n", n)
@@ -186,11 +194,15 @@ def set_columns(
 ) -> IndicatorSet:
     """Return the set computed by the given kernels from columns as `columns` makes them."""
     bars = len(closes)
-    upper, middle, lower = _bollinger(kernel, closes, params.bollinger_period, params.bollinger_std)
+    if params.zscore_lookback == params.bollinger_period:
+        z, upper, middle, lower = _scores_and_bands(kernel, closes, params.bollinger_period, params.bollinger_std)
+    else:
+        z = _zscore(kernel, closes, params.zscore_lookback)
+        upper, middle, lower = _bollinger(kernel, closes, params.bollinger_period, params.bollinger_std)
     line, signal, histogram = _macd(kernel, closes, params.macd_fast, params.macd_slow, params.macd_signal)
     returns = _log_returns(kernel, closes)
     return IndicatorSet(
-        zscore=_zscore(kernel, closes, params.zscore_lookback),
+        zscore=z,
         bb_upper=upper,
         bb_middle=middle,
         bb_lower=lower,
@@ -235,14 +247,15 @@ def _own(out: Column | None, prices: tuple[Column, ...], blank: int = 0) -> Colu
     return own
 
 
-def _owns(out: Columns | None, prices: tuple[Column, ...], blank: int = 0) -> Columns:
+def _owns(out: tuple[Column, ...] | None, prices: tuple[Column, ...], count: int, blank: int = 0) -> tuple[Column, ...]:
+    """Return `count` columns to fill, as `_own` does."""
     if out is None:
-        first, second, third = np.empty((3, len(prices[0])))  # one block of memory is had faster than three
+        owns = tuple(np.empty((count, len(prices[0]))))  # one block of memory is had faster than three
     else:
-        first, second, third = (_checked(each, (*prices, *out[:place])) for place, each in enumerate(out))
-    for each in (first, second, third):
+        owns = tuple(_checked(each, (*prices, *out[:place])) for place, each in enumerate(out))
+    for each in owns:
         each[:blank] = np.nan
-    return first, second, third
+    return owns
 
 
 def _checked(out: Column, others: tuple[Column, ...]) -> Column:
@@ -272,11 +285,21 @@ def _zscore(kernel: Kernels, prices: Column, n: int, out: Column | None = None) 
 
 
 def _bollinger(kernel: Kernels, prices: Column, n: int, k: float, out: Columns | None = None) -> Columns:
-    upper, middle, lower = _owns(out, (prices,), n - 1)
+    upper, middle, lower = _owns(out, (prices,), 3, n - 1)
     if len(prices) >= n:
         scratch = np.empty(moments_scratch(n))
         kernel.bollinger(prices, n, k, scratch, upper[n - 1 :], middle[n - 1 :], lower[n - 1 :])
     return upper, middle, lower
+
+
+def _scores_and_bands(
+    kernel: Kernels, prices: Column, n: int, k: float, out: tuple[Column, Column, Column, Column] | None = None
+) -> tuple[Column, Column, Column, Column]:
+    z, upper, middle, lower = _owns(out, (prices,), 4, n - 1)
+    if len(prices) >= n:
+        places = (each[n - 1 :] for each in (z, upper, middle, lower))
+        kernel.scores_and_bands(prices, n, k, np.empty(moments_scratch(n)), *places)
+    return z, upper, middle, lower
 
 
 def _rsi(kernel: Kernels, prices: Column, n: int, out: Column | None = None) -> Column:
@@ -309,7 +332,7 @@ def _ema(kernel: Kernels, prices: Column, n: int, out: Column | None = None) -> 
 
 
 def _macd(kernel: Kernels, prices: Column, fast: int, slow: int, n: int, out: Columns | None = None) -> Columns:
-    line, signal, histogram = _owns(out, (prices,))
+    line, signal, histogram = _owns(out, (prices,), 3)
     state, scratch = np.zeros(MACD_STATE), np.empty(MACD_SCRATCH)
     kernel.macd(prices, fast, slow, n, state, scratch, line, signal, histogram)
     return line, signal, histogram

@@ -25,6 +25,7 @@ _SIGNATURES = {
     "window_moments": f"void({COLUMN}, int64, {COLUMN}, {COLUMN}, {COLUMN})",
     "zscore": f"void({COLUMN}, int64, {COLUMN}, {COLUMN})",
     "bollinger": f"void({COLUMN}, int64, float64, {COLUMN}, {COLUMN}, {COLUMN}, {COLUMN})",
+    "scores_and_bands": f"void({COLUMN}, int64, float64, {COLUMN}, {COLUMN}, {COLUMN}, {COLUMN}, {COLUMN})",
     "ema": f"void({COLUMN}, int64, float64, {COLUMN}, {COLUMN})",
     "macd": f"void({COLUMN}, int64, int64, int64, {COLUMN}, {COLUMN}, {COLUMN}, {COLUMN}, {COLUMN})",
     "atr": f"void({COLUMN}, {COLUMN}, {COLUMN}, int64, {COLUMN}, {COLUMN})",
@@ -44,6 +45,7 @@ class Kernels:
     window_moments: Callable[[Column, int, Column, Column, Column], None]
     zscore: Callable[[Column, int, Column, Column], None]
     bollinger: Callable[[Column, int, float, Column, Column, Column, Column], None]
+    scores_and_bands: Callable[[Column, int, float, Column, Column, Column, Column, Column], None]
     ema: Callable[[Column, int, float, Column, Column], None]
     macd: Callable[[Column, int, int, int, Column, Column, Column, Column, Column], None]
     atr: Callable[[Column, Column, Column, int, Column, Column], None]

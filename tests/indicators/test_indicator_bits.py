@@ -116,6 +116,20 @@ def test_many_symbols_in_one_call_have_the_bits_of_batch_each(params: IndicatorP
             assert_same_bits(getattr(columns, name), own[:, place], f"{name} of {symbol}")
 
 
+@pytest.mark.parametrize("n", [2, 7, 20, 64, 255, 256, 700, 701])
+def test_scores_and_bands_together_have_the_bits_of_each_alone(n: int) -> None:
+    """The set takes them in one pass where their windows are of one length, else one by one."""
+    candles = rough(8)
+    given = np.full((4, len(candles.close)), 7.0)
+    together = batch.scores_and_bands(candles.close, n, 1.7)
+    batch.scores_and_bands(candles.close, n, 1.7, out=tuple(given))
+    alone = (batch.zscore(candles.close, n), *batch.bollinger(candles.close, n, 1.7))
+    for name, ours, filled, due in zip(("z", "upper", "middle", "lower"), together, given, alone, strict=True):
+        assert_same_bits(ours, due, name)
+        assert_same_bits(filled, due, f"{name} given")
+    assert np.isfinite(alone[1]).any() == (n <= 256)
+
+
 def test_many_symbols_need_a_place_each() -> None:
     """A column of another length is refused before anything is written."""
     streams = StreamingSets(3)

@@ -233,3 +233,26 @@ def bollinger(x: Floats, n: int, k: float, scratch: Floats, upper: Floats, middl
         for i in range(bars):
             offset, sigma = settled(inverse, values[i], newest[i], sums[i], squares[i])
             above[i], mean[i], below[i] = band(newest[i], offset, sigma, k)
+
+
+def scores_and_bands(
+    x: Floats, n: int, k: float, scratch: Floats, z: Floats, upper: Floats, middle: Floats, lower: Floats
+) -> None:
+    """Fill what `zscore` and `bollinger` fill, for the same `n`: the windows are added up once."""
+    room = BLOCK + n
+    inverse = 1.0 / n
+    for start in range(0, len(z), BLOCK):
+        bars = min(BLOCK, len(z) - start)
+        values = x[start : start + bars + n - 1]
+        sums = scratch[4 * room : 4 * room + bars]
+        squares = scratch[5 * room : 5 * room + bars]
+        block_sums(values, n, scratch, sums, squares)
+        newest = values[n - 1 :]
+        scored = z[start : start + bars]
+        above = upper[start : start + bars]
+        mean = middle[start : start + bars]
+        below = lower[start : start + bars]
+        for i in range(bars):
+            offset, sigma = settled(inverse, values[i], newest[i], sums[i], squares[i])
+            scored[i] = score(offset, sigma)
+            above[i], mean[i], below[i] = band(newest[i], offset, sigma, k)
