@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -53,7 +53,7 @@ class Account:
     usd: Decimal
     mode: str = "standard"
     agents: tuple[Agent, ...] = ()
-    positions: tuple[Position, ...] = field(default=())
+    positions: tuple[Position, ...] = ()
 
 
 def read_accounts(path: Path) -> list[Account]:
@@ -98,6 +98,16 @@ def parse_funds(pairs: Iterable[str]) -> dict[str, Decimal]:
         except UsageError as error:
             raise UsageError(f"--fund {pair!r}: {error}") from None
     return funds
+
+
+def with_funds(accounts: Iterable[Account], funds: Mapping[str, Decimal]) -> list[Account]:
+    """Return the accounts with more money in those named, and with a new account for every other address."""
+    rest = dict(funds)
+    out = [replace(one, usd=one.usd + rest.pop(one.address, Decimal(0))) for one in accounts]
+    for agent in (agent for one in out for agent in one.agents):
+        if agent.address in rest:
+            raise UsageError(f"--fund {agent.address}: it is an agent; fund its master")
+    return [*out, *(Account(address, usd) for address, usd in rest.items())]
 
 
 def _account(where: str, value: object) -> Account:
