@@ -25,10 +25,12 @@ _MORE_OPTIONS: Mapping[str, tuple[str, ...]] = {
     "lost_answer": ("as",),
     "nonce_refused": ("as",),
     "order_error": ("text", "count"),
+    "part_fill": ("then",),
 }
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "lost_answer": ("cut", *_ANSWER_ORDER),
     "nonce_refused": ("low", "high", "duplicate"),
+    "part_fill": ("cancel", "rest"),
 }
 _ORDER_ERROR = "Insufficient margin to place order."
 
@@ -198,6 +200,10 @@ def _parse(name: str, value: object) -> Fault:
         raise UsageError(f"fault {name}: amount {amount!r} is not a number")
     if name in CHANCES and not 0.0 <= amount <= 1.0:
         raise UsageError(f"fault {name}: {amount!r} is not a probability from 0 to 1")
+    if name == "part_fill":
+        amount = 0.5 if value is True or ("amount" not in options and isinstance(value, Mapping)) else amount
+        if not 0.0 < amount < 1.0:
+            raise UsageError(f"fault part_fill: {amount!r} is not a share between 0 and 1")
     if name in AMOUNTS - {"clock_skew_ms"} and (amount < 0 or (name == "close_every_s" and amount == 0)):
         raise UsageError(f"fault {name}: {amount!r} is not a time")
     if name == "delist" and not coins:
@@ -216,9 +222,10 @@ def _parse_more(fault: Fault, options: Mapping[str, object]) -> None:
         fault.latency = Latency.of(name, options.get("mean"), options.get("p95"))
     choices = _CHOICES.get(name)
     if choices is not None:
-        fault.choice = str(options.get("as", choices[0]))
+        option = _MORE_OPTIONS[name][0]
+        fault.choice = str(options.get(option, choices[0]))
         if fault.choice not in choices:
-            raise UsageError(f"fault {name}: as {fault.choice!r} is not one of {', '.join(choices)}")
+            raise UsageError(f"fault {name}: {option} {fault.choice!r} is not one of {', '.join(choices)}")
     if name == "order_error":
         text = options.get("text", _ORDER_ERROR)
         if not isinstance(text, str) or not text:

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from perp_bot.core.errors import PerpBotError, VenueAway
 from perp_bot.practice.accounts_file import parse_accounts, parse_funds, read_accounts, with_funds
+from perp_bot.practice.fault_script import FaultScript
 from perp_bot.practice.server.http import Server, listen
 from perp_bot.practice.server.venue import Venue
 from perp_bot.practice.settings import Cadence, Limits, Settings
@@ -27,7 +28,7 @@ class PracticeServer:
     """`with PracticeServer(speed=None) as venue:` serves on 127.0.0.1 until the block ends.
 
     `speed` None steps, N runs N times faster than real time. `start` as the command's `--start`; `accounts` a file or
-    what it holds; `fund` USD by address; `open_accounts` gives every new signer money.
+    what it holds; `fund` USD by address; `open_accounts` gives every new signer money; `faults` a file of them.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class PracticeServer:
         accounts: Path | object = (),
         fund: Mapping[str, Decimal | float | str] | None = None,
         open_accounts: bool = False,
+        faults: Path | None = None,
     ) -> None:
         known = read_accounts(accounts) if isinstance(accounts, Path) else parse_accounts(accounts)
         funds = parse_funds(f"{address}={usd}" for address, usd in (fund or {}).items())
@@ -54,6 +56,7 @@ class PracticeServer:
             accounts=tuple(with_funds(known, funds)),
             open_accounts=open_accounts,
         )
+        self._script = FaultScript() if faults is None else FaultScript.read(faults)
         self._port = port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="practice-venue", daemon=True)
@@ -174,6 +177,7 @@ class PracticeServer:
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
         server = Server(Venue(self._settings))
+        server.control.follow(self._script)
         runner = web.AppRunner(server.application(), access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await runner.setup()
         try:

@@ -122,7 +122,7 @@ def test_a_wrong_file_is_told_with_its_name(tmp_path: Path, name: str, text: str
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     """The reason is the system's."""
-    with pytest.raises(UsageError, match="nowhere.yaml: No such file"):
+    with pytest.raises(UsageError, match=r"nowhere\.yaml: No such file"):
         read_accounts(tmp_path / "nowhere.yaml")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import requests
-from exchange_rig import (
+from signed_rig import (
     ACCOUNTS,
     AGENT,
     MASTER,
@@ -192,7 +192,7 @@ def transfer(wallet: Any, chain: str = "Testnet", nonce: int | None = None) -> d
 
 
 def test_user_signed_actions_are_checked_before_they_are_refused(strict: PracticeServer) -> None:
-    """Of the master: not carried out; of a stranger, and of an agent: must deposit; of another network: another text."""
+    """The master's is not carried out, a stranger or an agent must deposit, another network's is told apart."""
     assert refusal(post(strict, transfer(MASTER)).json()) == "The practice venue does not carry out usdSend."
     for wallet in (STRANGER, AGENT):
         told = refusal(post(strict, transfer(wallet)).json())

@@ -21,6 +21,7 @@ from perp_bot.practice.server.venue import Venue
 
 MOST_FILLS = 2_000
 MOST_ROWS = 500
+_ABSTRACTIONS = {"standard": "disabled", "unified": "unifiedAccount"}
 
 Handler = Callable[["Venue", Mapping[str, Any]], Any]
 
@@ -134,6 +135,7 @@ HANDLERS: dict[str, Handler] = {
     "userFees": _of_account(
         lambda venue, user: venue.exchange.fees(user, venue.now_ms()), lambda venue: account.fees(venue.now_ms())
     ),
+    "userAbstraction": _of_account(lambda venue, user: _ABSTRACTIONS[venue.mode_of(user)], lambda _: "default"),
     "userRole": _of_anyone(lambda venue, user: venue.exchange.role(user)),
     "portfolio": _of_account(
         lambda venue, user: venue.exchange.portfolio(user, venue.now_ms()),

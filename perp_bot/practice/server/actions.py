@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from perp_bot.practice import signing, wire
+from perp_bot.practice.exchange.wishes import Unreadable
 from perp_bot.practice.nonces import BadNonce
-from perp_bot.practice.server import batches
+from perp_bot.practice.server import batches, house
 from perp_bot.practice.server.limits import RollingBudget
 from perp_bot.practice.server.publisher import Publisher
 from perp_bot.practice.server.venue import Venue
@@ -21,6 +22,7 @@ Json = dict[str, Any]
 EXPIRED_COSTS = 5  # times the action's own cost of the address budget
 CUT = "cut"
 NOT_READ = "not read"
+_MODES = {"disabled": "standard", "unifiedAccount": "unified"}
 TRADES = frozenset(
     {
         "order", "cancel", "cancelByCloid", "modify", "batchModify", "scheduleCancel", "updateLeverage",
@@ -55,6 +57,7 @@ class Actions:
         self._venue = venue
         self._publisher = publisher
         self._weights = weights
+        self._house = house.House(venue)
 
     async def handle(self, body: object, ip: str | None) -> Outcome:
         """Carry a request out, through the faults in force; `ip` pays its weight, None does not."""
@@ -70,7 +73,7 @@ class Actions:
             if ip is not None and not self._weights.try_spend(ip, at_ms, weight, limit):
                 return Outcome(None, "status_429")
             reply = self.perform(signed)
-        except wire.NotAnAction:
+        except (wire.NotAnAction, Unreadable):
             return Outcome(None, NOT_READ)
         if late_s := faults.late_answer_s(signed.kind):
             await asyncio.sleep(late_s)
@@ -99,8 +102,6 @@ class Actions:
             return _error(f"Must deposit before performing actions. User: {signer}")
         if user is None:
             return _error(f"User or API Wallet {signer} does not exist.")
-        if not venue.has_deposited(user):
-            return _error(f"Must deposit before performing actions. User: {user}")
         try:
             venue.nonces.take(signer, signed.nonce, wall_ms)
         except BadNonce as bad:
@@ -115,18 +116,56 @@ class Actions:
 
     def act(self, user: str, action: Mapping[str, Any], now_ms: int) -> Json:
         """Let the exchange carry an action out, without the entries that a fault refuses."""
-        kind, venue = str(action["type"]), self._venue
+        kind, faults = str(action["type"]), self._venue.faults
+        if kind == "userSetAbstraction":
+            return self._set_mode(user, action)
         if kind in OTHERS or (kind in signing.USER_SIGNED and kind != "approveAgent"):
             return _error(f"The practice venue does not carry out {kind}.")
-        fault = venue.faults.find("order_error")
+        fault = faults.find("order_error")
         struck = None
         if fault is not None and fault.concerns(frozenset({"order"}), kind, "exchange"):
             struck = batches.strike(fault, action)
         if struck is None:
-            return venue.exchange.act(user, action, now_ms)
-        venue.faults.strike("order_error", kind, "exchange")
-        rest = None if struck.action is None else venue.exchange.act(user, struck.action, now_ms)
-        return struck.answered(rest)
+            return self._carry_out(user, action, now_ms)
+        faults.strike("order_error", kind, "exchange")
+        return struck.answered(None if struck.action is None else self._carry_out(user, struck.action, now_ms))
+
+    def _carry_out(self, user: str, action: Mapping[str, Any], now_ms: int) -> Json:
+        exchange, fault = self._venue.exchange, self._venue.faults.find("part_fill")
+        order = None
+        if fault is not None and action["type"] == "order" and action["orders"]:
+            order = house.wanted(action["orders"][0], fault.amount)
+        if order is None or fault is None or self._venue.faults.strike("part_fill", "exchange", "order") is None:
+            return exchange.act(user, action, now_ms)
+        self._house.leave(order, now_ms)
+        reply = exchange.act(user, action, now_ms)
+        oid = _resting(reply)
+        if oid is not None:
+            if not _has_filled(exchange.order_status(user, oid, now_ms)):
+                self._house.bring(order, now_ms)
+            if fault.choice == "cancel":
+                exchange.act(user, {"type": "cancel", "cancels": [{"a": order.asset, "o": oid}]}, now_ms)
+        return reply
+
+    def _set_mode(self, user: str, action: Mapping[str, Any]) -> Json:
+        mode = _MODES.get(str(action.get("abstraction")))
+        if mode is None or action.get("user") != user:
+            return _error("The practice venue knows the abstractions disabled and unifiedAccount of the signer.")
+        self._venue.set_mode(user, mode)
+        return {"status": "ok", "response": {"type": "default"}}
+
+
+def _resting(reply: Json) -> int | None:
+    """Return the id of the first order of a reply when it rests."""
+    if reply["status"] != "ok":
+        return None
+    first = reply["response"]["data"]["statuses"][0]
+    return first["resting"]["oid"] if isinstance(first, Mapping) and "resting" in first else None
+
+
+def _has_filled(status: Json) -> bool:
+    order = status["order"]["order"]
+    return bool(order["sz"] != order["origSz"])
 
 
 def _wrong_user_action(signed: Envelope) -> str | None:

@@ -165,7 +165,7 @@ class Hub:
             connection.follows_clock = True
         if self._venue.clock.stepped and not sub.user:
             return
-        now_ms = self._venue.catch_up() if sub.user else self._venue.now_ms()
+        now_ms = self._venue.now_ms()
         if sub.kind == streams.CLOCK:
             connection.send(streams.CLOCK, streams.clock(self._venue, now_ms, self._venue.steps))
             return

@@ -122,6 +122,8 @@ class Sockets:
             del connection.subscriptions[sub.key]
             connection.follows_clock = connection.follows_clock and sub.kind != streams.CLOCK
             return
+        if sub.user:  # what has happened belongs into the snapshot, not after it
+            self._publisher.tell_users(self._venue.catch_up())
         self._hub.subscribe(connection, sub)
         if sub.kind == streams.CLOCK and self._venue.clock.stepped:
             self._publisher.replay(connection)

@@ -29,13 +29,16 @@ class Venue:
         self.steps = 0
         self.exchange = Exchange(self.market, start_ms, open_accounts=settings.open_accounts)
         self.nonces = Nonces()
+        self._modes: dict[str, str] = {}
         for one in settings.accounts:
             self._open_account(one)
+        self.exchange.drain()
 
     def _open_account(self, account: Account) -> None:
         exchange = self.exchange
-        exchange.fund(account.address, account.usd)
-        exchange.set_mode(account.address, account.mode)
+        if account.usd:
+            exchange.fund(account.address, account.usd)
+        self.set_mode(account.address, account.mode)
         for agent in account.agents:
             exchange.approve_agent(account.address, agent.address, agent.name, agent.valid_until_ms)
         for held in account.positions:
@@ -53,13 +56,18 @@ class Venue:
         self.exchange.advance(now_ms)
         return now_ms
 
+    def set_mode(self, address: str, mode: str) -> None:
+        """Make an account standard or unified."""
+        self.exchange.set_mode(address, mode)
+        self._modes[address] = mode
+
+    def mode_of(self, address: str) -> str:
+        """Return an account's mode."""
+        return self._modes.get(address, "standard")
+
     def is_account(self, address: str) -> bool:
         """Return whether an address is an account of its own (an agent's address is not)."""
         return bool(self.exchange.role(address)["role"] == "user")
-
-    def has_deposited(self, user: str) -> bool:
-        """Return whether an account ever had money."""
-        return True
 
     def told_ms(self) -> int:
         """Return the time the venue tells, with the injected skew."""
