@@ -141,7 +141,6 @@ from perp_bot.backtest.account_layout import (
     WEEKS_LIMIT,
 )
 from perp_bot.backtest.account_rules import (
-    admits,
     capital_stop,
     liquidation_price,
     lots_down,
@@ -166,14 +165,15 @@ def simulate(  # type: ignore[no-untyped-def]
     instruments, tier_bound, tier_rate, tier_deducted,
     regimes, size_factors, entries_allowed,
     exit_bits,
-    candidate_bar, candidate_symbol, candidate_side, candidate_values, candidate_stop, candidate_target,
-    limits, setting,
+    candidate_bar, candidate_symbol, candidate_side, candidate_stop, candidate_target, admitted,
+    setting,
     memory, trades, equity_out, held_out, counts, sums,
 ):  # fmt: skip
     """Run one account over the bars `begin`..`end` - 1: decisions at their closes, fills at the open of the next.
 
     Prices are (symbols, bars) on one grid that starts at `first_ms`, NaN where a candle is missing. Candidates are
-    sorted by bar, then symbol; `limits` is (side, regime, value). `trades`, `equity_out`, `held_out` may have no rows.
+    sorted by bar, then symbol; `admitted` lists those whose numbers are within this account's limits (`admit`).
+    `trades`, `equity_out`, `held_out` may have no rows.
 
     `memory` (exit row, candidate, REMEMBERED values) keeps how a trade went for the accounts that take the same one
     later: what it is worth does not depend on the account as long as no limit and no liquidation ends or follows it,
@@ -191,40 +191,44 @@ def simulate(  # type: ignore[no-untyped-def]
     new_day = np.int64(-1)  # the last day that began while it was open, and what it was worth before
     day_worth = 0.0
     last_worth = 0.0
-    candidates = len(candidate_bar)
+    entries = len(admitted)
 
+    # a place a symbol; two blocks of memory, since asking for each column took as long as a trade
+    real = np.zeros((16, symbols))
+    whole = np.zeros((13, symbols), np.int64)
     # positions
-    side = np.zeros(symbols, np.int64)
-    size = np.zeros(symbols)
-    entry = np.zeros(symbols)
-    stop = np.zeros(symbols)
-    stop_kind = np.zeros(symbols, np.int64)
-    first_stop = np.zeros(symbols)
-    target = np.zeros(symbols)
-    opened_ms = np.zeros(symbols, np.int64)
-    decided_ms = np.zeros(symbols, np.int64)
-    fees = np.zeros(symbols)
-    funding = np.zeros(symbols)
-    slippage = np.zeros(symbols)
-    missing = np.zeros(symbols, np.int64)
-    worst_px = np.zeros(symbols)
-    best_px = np.zeros(symbols)
-    is_maker = np.zeros(symbols, np.int64)
-    mark = np.zeros(symbols)
-    leaving = np.full(symbols, -1, np.int64)  # reason of an exit that is due at the next open
+    side = whole[0]
+    size = real[0]
+    entry = real[1]
+    stop = real[2]
+    stop_kind = whole[1]
+    first_stop = real[3]
+    target = real[4]
+    opened_ms = whole[2]
+    decided_ms = whole[3]
+    fees = real[5]
+    funding = real[6]
+    slippage = real[7]
+    missing = whole[4]
+    worst_px = real[8]
+    best_px = real[9]
+    is_maker = whole[5]
+    mark = real[10]
+    leaving = whole[6]  # reason of an exit that is due at the next open
+    leaving[:] = -1
     # entries that go out at the next open
-    asked = np.zeros(symbols, np.int64)
-    asked_size = np.zeros(symbols)
-    asked_limit = np.zeros(symbols)
-    asked_stop = np.zeros(symbols)
-    asked_target = np.zeros(symbols)
-    asked_risk = np.zeros(symbols)
+    asked = whole[7]
+    asked_size = real[11]
+    asked_limit = real[12]
+    asked_stop = real[13]
+    asked_target = real[14]
+    asked_risk = real[15]
     # delayed entries
-    waiting = np.zeros(symbols, np.int64)
-    waited = np.zeros(symbols, np.int64)
-    wanted = np.zeros(symbols, np.int64)
-    wanted_by = np.zeros(symbols, np.int64)
-    walked = np.zeros(symbols, np.int64)
+    waiting = whole[8]
+    waited = whole[9]
+    wanted = whole[10]
+    wanted_by = whole[11]
+    walked = whole[12]
 
     cash = setting[START_USD]
     n_open = 0
@@ -257,6 +261,7 @@ def simulate(  # type: ignore[no-untyped-def]
     timeout_ms = np.int64(setting[TIMEOUT_MS])
     resume_ms = np.int64(setting[RESUME_MS])
     exit_row = int(setting[EXIT_ROW])
+    known = memory[exit_row]
     slots_in_window = np.int64(setting[FALLBACK_MS]) // fine_step_ms if fine_per_bar > 0 else np.int64(0)
 
     e = 0
@@ -264,14 +269,9 @@ def simulate(  # type: ignore[no-untyped-def]
     while b < end:
         # ---------------------------------------------------------------- nothing can happen before the next candidate
         if n_open == 0 and n_asked == 0 and n_waiting == 0:
-            while e < candidates:
-                if candidate_bar[e] >= b:
-                    at = candidate_bar[e]
-                    now_regime = regimes[at] if has_regimes else 0
-                    if admits(e, candidate_side[e], candidate_values, limits, now_regime):
-                        break
+            while e < entries and candidate_bar[admitted[e]] < b:
                 e += 1
-            jump = candidate_bar[e] if e < candidates else end - 1
+            jump = candidate_bar[admitted[e]] if e < entries else end - 1
             jump = min(jump, end - 1)
             if wants_equity:
                 for k in range(b, jump):
@@ -286,10 +286,10 @@ def simulate(  # type: ignore[no-untyped-def]
                 s += 1
             until = end - 1
             if symbols > 1:
-                while e < candidates and candidate_bar[e] < b:
+                while e < entries and candidate_bar[admitted[e]] < b:
                     e += 1
-                if e < candidates:
-                    until = min(until, candidate_bar[e])
+                if e < entries:
+                    until = min(until, candidate_bar[admitted[e]])
             if leaving[s] < 0:
                 d = side[s]
                 held = size[s] * d
@@ -359,7 +359,7 @@ def simulate(  # type: ignore[no-untyped-def]
                     if wants_equity:
                         equity_out[b - begin] = value
                         held_out[b - begin] = size[s] * last
-                    if value != previous_usd:
+                    if value != previous_usd and not remembers:
                         change = value / previous_usd - 1.0 if previous_usd > 0.0 else 0.0
                         sums[S_R1] += change
                         sums[S_R2] += change * change
@@ -496,9 +496,9 @@ def simulate(  # type: ignore[no-untyped-def]
                 at_ms = bar_ms
                 d = side[s]
                 if is_told:
-                    reason = int(memory[exit_row, told_by, M_REASON])
-                    due_px = memory[exit_row, told_by, M_DUE]
-                    at_ms = np.int64(memory[exit_row, told_by, M_AT])
+                    reason = int(known[told_by, M_REASON])
+                    due_px = known[told_by, M_DUE]
+                    at_ms = np.int64(known[told_by, M_AT])
                 elif walked[s] == LEAVES:
                     reason = leaving[s] if leaving[s] >= 0 else TIMEOUT
                     due_px = open_[s, b]
@@ -572,8 +572,8 @@ def simulate(  # type: ignore[no-untyped-def]
                             best_px[s] = better_px
                 if reason >= 0:
                     if is_told:
-                        px = memory[exit_row, told_by, M_EXIT]
-                        fee = memory[exit_row, told_by, M_EXIT_FEE]
+                        px = known[told_by, M_EXIT]
+                        fee = known[told_by, M_EXIT_FEE]
                     else:
                         px = taker_px(due_px, -d, setting, key, at_ms, luck.EXIT, sz)
                         fee = to_money(size[s] * px * setting[TAKER_FEE])
@@ -588,25 +588,25 @@ def simulate(  # type: ignore[no-untyped-def]
                     if is_told:
                         is_told = False
                     elif remembers and told_by >= 0 and reason != LIQUIDATION:
-                        memory[exit_row, told_by, M_REASON] = reason
-                        memory[exit_row, told_by, M_DUE] = due_px
-                        memory[exit_row, told_by, M_AT] = at_ms
-                        memory[exit_row, told_by, M_SIZE] = size[s]
-                        memory[exit_row, told_by, M_ENTRY] = entry[s]
-                        memory[exit_row, told_by, M_STOP] = first_stop[s]
-                        memory[exit_row, told_by, M_OPENED] = opened_ms[s]
-                        memory[exit_row, told_by, M_FEE] = fees[s]
-                        memory[exit_row, told_by, M_FUNDING] = funding[s]
-                        memory[exit_row, told_by, M_SLIPPAGE] = slippage[s]
-                        memory[exit_row, told_by, M_MISSING] = missing[s]
-                        memory[exit_row, told_by, M_HIGH] = high_worth
-                        memory[exit_row, told_by, M_LOW] = low_worth
-                        memory[exit_row, told_by, M_LAST] = last_worth
-                        memory[exit_row, told_by, M_DAY] = new_day
-                        memory[exit_row, told_by, M_DAY_WORTH] = day_worth
-                        memory[exit_row, told_by, M_EXIT] = px
-                        memory[exit_row, told_by, M_EXIT_FEE] = fee
-                        memory[exit_row, told_by, M_BAR] = b
+                        known[told_by, M_REASON] = reason
+                        known[told_by, M_DUE] = due_px
+                        known[told_by, M_AT] = at_ms
+                        known[told_by, M_SIZE] = size[s]
+                        known[told_by, M_ENTRY] = entry[s]
+                        known[told_by, M_STOP] = first_stop[s]
+                        known[told_by, M_OPENED] = opened_ms[s]
+                        known[told_by, M_FEE] = fees[s]
+                        known[told_by, M_FUNDING] = funding[s]
+                        known[told_by, M_SLIPPAGE] = slippage[s]
+                        known[told_by, M_MISSING] = missing[s]
+                        known[told_by, M_HIGH] = high_worth
+                        known[told_by, M_LOW] = low_worth
+                        known[told_by, M_LAST] = last_worth
+                        known[told_by, M_DAY] = new_day
+                        known[told_by, M_DAY_WORTH] = day_worth
+                        known[told_by, M_EXIT] = px
+                        known[told_by, M_EXIT_FEE] = fee
+                        known[told_by, M_BAR] = b
                     cash += funding[s] + (d * size[s] * px - fee)
                     slippage[s] += (due_px - px) * d * size[s]
                     fees[s] += fee
@@ -688,7 +688,7 @@ def simulate(  # type: ignore[no-untyped-def]
         if wants_equity:
             equity_out[b - begin] = usd
             held_out[b - begin] = held
-        if usd != previous_usd:
+        if usd != previous_usd and not remembers:
             change = usd / previous_usd - 1.0 if previous_usd > 0.0 else 0.0
             sums[S_R1] += change
             sums[S_R2] += change * change
@@ -738,17 +738,18 @@ def simulate(  # type: ignore[no-untyped-def]
                 peak_fall = 0.0
 
         # ---------------------------------------------------------------- what the strategy wants
-        while e < candidates and candidate_bar[e] < b:
+        while e < entries and candidate_bar[admitted[e]] < b:
             e += 1
         now_regime = regimes[b] if has_regimes else 0
         for s in range(symbols):
             wanted[s] = 0
         n_wanted = 0
-        while e < candidates and candidate_bar[e] == b:
-            s = candidate_symbol[e]
-            if wanted[s] == 0 and admits(e, candidate_side[e], candidate_values, limits, now_regime):
-                wanted[s] = 1 if candidate_side[e] == 0 else -1
-                wanted_by[s] = e
+        while e < entries and candidate_bar[admitted[e]] == b:
+            candidate = admitted[e]
+            s = candidate_symbol[candidate]
+            if wanted[s] == 0:
+                wanted[s] = 1 if candidate_side[candidate] == 0 else -1
+                wanted_by[s] = candidate
                 n_wanted += 1
             e += 1
         if b + 1 >= bars:
@@ -869,13 +870,13 @@ def simulate(  # type: ignore[no-untyped-def]
                 blocked += 1
             # size, price and stop
             told_by = wanted_by[s] if own else np.int64(-1)
-            is_known = remembers and own and memory[exit_row, told_by, M_BAR] > 0.0
+            is_known = remembers and own and known[told_by, M_BAR] > 0.0
             at_risk = setting[AT_RISK_SHARE] * capital
             stop_px = 0.0  # none: it cannot be priced
             if is_known:
-                px = memory[exit_row, told_by, M_LIMIT]
-                amount = memory[exit_row, told_by, M_SIZE]
-                stop_px = memory[exit_row, told_by, M_ASKED_STOP]
+                px = known[told_by, M_LIMIT]
+                amount = known[told_by, M_SIZE]
+                stop_px = known[told_by, M_ASKED_STOP]
             else:
                 bid = tick_down(close[s, b], sz)
                 px = bid if (send > 0) == is_limit else next_tick(bid, sz)
@@ -897,44 +898,44 @@ def simulate(  # type: ignore[no-untyped-def]
                 counts[ENTRIES_BLOCKED] += 1
                 continue
             if is_known:
-                amount = memory[exit_row, told_by, M_SIZE]
-                px = memory[exit_row, told_by, M_ENTRY]
-                after = cash - (amount * send * px + memory[exit_row, told_by, M_FEE])
-                best_usd = after + memory[exit_row, told_by, M_HIGH]
-                worst_usd = after + memory[exit_row, told_by, M_LOW]
+                amount = known[told_by, M_SIZE]
+                px = known[told_by, M_ENTRY]
+                after = cash - (amount * send * px + known[told_by, M_FEE])
+                best_usd = after + known[told_by, M_HIGH]
+                worst_usd = after + known[told_by, M_LOW]
                 session_high = max(session_peak, best_usd)
                 high_usd = max(peak, best_usd)
                 ruin = liquidation_price(
-                    send, amount, after + memory[exit_row, told_by, M_FUNDING], s,
+                    send, amount, after + known[told_by, M_FUNDING], s,
                     tier_bound, tier_rate, tier_deducted, int(instruments[s, I_TIERS]),
                 )  # fmt: skip
                 margin = 0.002 * px
                 if (
                     session_high - worst_usd < setting[SESSION_LIMIT] * session_high * 0.999999
                     and high_usd - worst_usd < setting[DRAWDOWN_LIMIT] * high_usd * 0.999999
-                    and (ruin == 0.0 or (memory[exit_row, told_by, M_STOP] - ruin) * send > margin)
-                    and (ruin == 0.0 or (memory[exit_row, told_by, M_DUE] - ruin) * send > margin)
+                    and (ruin == 0.0 or (known[told_by, M_STOP] - ruin) * send > margin)
+                    and (ruin == 0.0 or (known[told_by, M_DUE] - ruin) * send > margin)
                 ):
                     is_told = True
                     side[s] = send
                     size[s] = amount
                     entry[s] = px
-                    first_stop[s] = memory[exit_row, told_by, M_STOP]
-                    opened_ms[s] = np.int64(memory[exit_row, told_by, M_OPENED])
+                    first_stop[s] = known[told_by, M_STOP]
+                    opened_ms[s] = np.int64(known[told_by, M_OPENED])
                     decided_ms[s] = close_ms
-                    fees[s] = memory[exit_row, told_by, M_FEE]
-                    funding[s] = memory[exit_row, told_by, M_FUNDING]
-                    slippage[s] = memory[exit_row, told_by, M_SLIPPAGE]
-                    missing[s] = np.int64(memory[exit_row, told_by, M_MISSING])
-                    sums[S_MISSING_HOURS] += memory[exit_row, told_by, M_MISSING]
+                    fees[s] = known[told_by, M_FEE]
+                    funding[s] = known[told_by, M_FUNDING]
+                    slippage[s] = known[told_by, M_SLIPPAGE]
+                    missing[s] = np.int64(known[told_by, M_MISSING])
+                    sums[S_MISSING_HOURS] += known[told_by, M_MISSING]
                     worst_px[s] = px
                     best_px[s] = px
-                    if memory[exit_row, told_by, M_DAY] > 0.0:
-                        worth = memory[exit_row, told_by, M_DAY_WORTH]
-                        day_start = np.int64(memory[exit_row, told_by, M_DAY])
+                    if known[told_by, M_DAY] > 0.0:
+                        worth = known[told_by, M_DAY_WORTH]
+                        day_start = np.int64(known[told_by, M_DAY])
                         day_start_usd = after + worth if worth == worth else cash
                         day_net = 0.0
-                    worth = memory[exit_row, told_by, M_LAST]
+                    worth = known[told_by, M_LAST]
                     if worth == worth:
                         last_usd = after + worth
                     session_peak = session_high
@@ -947,7 +948,7 @@ def simulate(  # type: ignore[no-untyped-def]
                         entries_today = 0
                     entries_today += 1
                     walked[s] = STAYS
-                    b = int(memory[exit_row, told_by, M_BAR])
+                    b = int(known[told_by, M_BAR])
                     continue
             asked[s] = send
             asked_size[s] = amount
@@ -956,8 +957,8 @@ def simulate(  # type: ignore[no-untyped-def]
             asked_target[s] = own_target
             asked_risk[s] = at_risk
             if remembers and own:
-                memory[exit_row, told_by, M_LIMIT] = px
-                memory[exit_row, told_by, M_ASKED_STOP] = stop_px
+                known[told_by, M_LIMIT] = px
+                known[told_by, M_ASKED_STOP] = stop_px
             n_asked += 1
             taken += 1
             used_usd += amount * px / setting[LEVERAGE_SET]

@@ -161,9 +161,14 @@ def walk(  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def admits(e, sym_side, values, limits, regime):  # type: ignore[no-untyped-def]
-    """Whether the numbers of candidate `e` are all below the limits of its side in a regime."""
-    for v in range(values.shape[1]):  # noqa: SIM110 - numba compiles the loop, not the generator
-        if not values[e, v] < limits[sym_side, regime, v]:
-            return False
-    return True
+def admit(bar, side, values, regimes, limits, out):  # type: ignore[no-untyped-def]
+    """List the candidates whose numbers are all below the limits (side, regime, value); return how many there are."""
+    count = 0
+    for e in range(len(bar)):
+        regime = regimes[bar[e]] if len(regimes) > 0 else 0
+        is_within = True
+        for v in range(values.shape[1]):
+            is_within &= values[e, v] < limits[side[e], regime, v]
+        out[count] = e
+        count += 1 if is_within else 0
+    return count

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sys
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from perp_bot.indicators.compiled import stamp
+from perp_bot.indicators.library import is_kept, stamp, tell_compiling
 from perp_bot.strategies import trailing
 
 LOG = logging.getLogger(__name__)
@@ -41,19 +40,10 @@ def research_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     except (OSError, RuntimeError) as error:
         LOG.warning("compiled kernels cannot be kept (%s); they are compiled anew in each process", error)
         compiled = numba.njit(nogil=True, error_model="numpy")(function)
-    if compiled.py_func.__name__ == "simulate" and not _is_kept(compiled):
-        print("compiling the kernels of research, once (some seconds)", file=sys.stderr, flush=True)
+    if compiled.py_func.__name__ == "simulate" and not is_kept(compiled):
+        tell_compiling()
     ready: Callable[..., Any] = compiled
     return ready
-
-
-def _is_kept(compiled: Any) -> bool:
-    """Whether something of these sources is kept."""
-    file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
-    try:
-        return file is not None and bool(file._load_index())
-    except OSError:
-        return False
 
 
 @lru_cache(maxsize=1)
@@ -77,7 +67,8 @@ def warm() -> None:
     from perp_bot.backtest.sweep import run_points
     from perp_bot.config.model import Config
     from perp_bot.core.types import Instrument
-    from perp_bot.indicators import compiled as indicators
+    from perp_bot.indicators.rescaled_range import compiled_ranges
+    from perp_bot.indicators.streaming import compiled_streams
 
     n = 600
     close = 100 + np.sin(np.arange(n) / 7.0)
@@ -85,8 +76,8 @@ def warm() -> None:
     candles = Candles("15m", times, close.copy(), close + 1, close - 1, close, np.ones(n))
     funding = Funding(np.empty(0, np.int64), np.empty(0))
     market = Market("15m", (SymbolMarket("BTC", Instrument("BTC", 0, 5, 40), "made", candles, funding),))
-    indicators.streams()
-    indicators.rescaled_ranges()
+    compiled_streams()
+    compiled_ranges()
     for strategy in ("mean_reversion", "macd_cross"):
         run(Config(), market, strategy)
         run_points(Config(), market, strategy, [{}])

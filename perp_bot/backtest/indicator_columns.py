@@ -1,7 +1,6 @@
 """Indicator columns for the strategy kernels, straight from the grid: no copies.
 
-Bit for bit what `indicators.batch` gives (a test compares them): the same kernels on the same numbers. A grid holds
-finite prices or NaN, so nothing has to be cleaned.
+Bit for bit what `indicators.batch` gives (a test compares them): the same kernels on the same numbers.
 """
 
 from __future__ import annotations
@@ -10,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perp_bot.backtest.grid import Grid
-from perp_bot.indicators import compiled, kernels
+from perp_bot.indicators import compiled
+from perp_bot.indicators.kernels.wilder import ADX_STATE, RSI_STATE
+from perp_bot.indicators.kernels.windows import moments_scratch
 from perp_bot.indicators.row import IndicatorParams
 from perp_bot.indicators.warmup import wilder_memory
 
@@ -24,13 +25,17 @@ def scores_and_bands(grid: Grid, params: IndicatorParams) -> dict[str, Matrix]:
     z, bands = params.zscore_lookback, params.bollinger_period
     for name, column in out.items():
         column[:, : (z if name == "zscore" else bands) - 1] = np.nan
-    scratch = np.empty(kernels.moments_scratch(max(z, bands)))
+    scratch = np.empty(moments_scratch(max(z, bands)))
     for row in range(len(grid.close)):
         close = grid.close[row]
+        scores = out["zscore"][row, z - 1 :]
+        upper, middle, lower = (out[name][row, bands - 1 :] for name in ("upper", "middle", "lower"))
+        if z == bands and grid.bars >= z:
+            kernel.scores_and_bands(close, z, params.bollinger_std, scratch, scores, upper, middle, lower)
+            continue
         if grid.bars >= z:
-            kernel.zscore(close, z, scratch, out["zscore"][row, z - 1 :])
+            kernel.zscore(close, z, scratch, scores)
         if grid.bars >= bands:
-            upper, middle, lower = (out[name][row, bands - 1 :] for name in ("upper", "middle", "lower"))
             kernel.bollinger(close, bands, params.bollinger_std, scratch, upper, middle, lower)
     return out
 
@@ -39,7 +44,7 @@ def rsi(grid: Grid, n: int) -> Matrix:
     """Return Wilder's RSI."""
     out, kernel = np.empty(grid.close.shape), compiled.on_demand()
     for row in range(len(out)):
-        kernel.rsi(grid.close[row], n, wilder_memory(n), np.zeros(kernels.RSI_STATE), out[row])
+        kernel.rsi(grid.close[row], n, wilder_memory(n), np.zeros(RSI_STATE), out[row])
     return out
 
 
@@ -47,6 +52,6 @@ def adx(grid: Grid, n: int) -> Matrix:
     """Return Wilder's ADX."""
     out, kernel = np.empty(grid.close.shape), compiled.on_demand()
     for row in range(len(out)):
-        state = np.zeros(kernels.ADX_STATE)
+        state = np.zeros(ADX_STATE)
         kernel.adx(grid.high[row], grid.low[row], grid.close[row], n, wilder_memory(n), state, out[row])
     return out

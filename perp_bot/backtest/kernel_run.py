@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perp_bot.backtest import account_kernel
+from perp_bot.backtest import account_kernel, account_rules
 from perp_bot.backtest import account_layout as account
 from perp_bot.backtest.compiled import research_kernel
 from perp_bot.backtest.grid import Fine, Grid
@@ -96,12 +96,14 @@ def run_account(
     rows = np.empty((room, account.TRADE_COLUMNS))
     equity, held = np.empty(end - begin), np.empty(end - begin)
     counts, sums = np.zeros(account.COUNTS, np.int64), np.zeros(account.SUMS)
+    found, admitted = candidates, np.empty(len(candidates.bar), np.int64)
+    entries = research_kernel(account_rules.admit)(found.bar, found.side, found.values, grid.regimes, limits, admitted)
     count = research_kernel(account_kernel.simulate)(
         grid.first_ms, grid.step_ms, begin, end,
         *market_arguments(grid, instrument_table(grid.market), config),
         exits.reshape(1, *exits.shape),
-        candidates.bar, candidates.symbol, candidates.side, candidates.values, candidates.stop, candidates.target,
-        limits, settings_row(config, kernel),
+        found.bar, found.symbol, found.side, found.stop, found.target, admitted[:entries],
+        settings_row(config, kernel),
         np.empty((1, 0, account.REMEMBERED)), rows, equity, held, counts, sums,
     )  # fmt: skip
     assert count <= room

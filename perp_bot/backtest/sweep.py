@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,7 +124,8 @@ class _Block:
     config: Config
     candidates: Candidates
     exits: NDArray[np.uint8]
-    limits: Limits
+    limits: Limits  # the distinct ones
+    limits_row: NDArray[np.int64]  # the place of each set's
     settings: Matrix
 
 
@@ -158,45 +158,63 @@ def _run_compiled(
             *market_arguments(grid, table, block.config),
             block.exits,
             found.bar, found.symbol, found.side, found.values, found.stop, found.target,
-            block.limits[part], block.settings[part], memory, no_trades, no_curve, counts, mine,
+            block.limits, block.limits_row[part], block.settings[part], memory, no_trades, no_curve, counts, mine,
         )  # fmt: skip
         sums[block.places[part]] = mine
 
     with ThreadPoolExecutor(workers) as pool:
         for block in _blocks(grid, kernel, config, points):
-            parts = np.array_split(np.arange(len(block.places)), min(workers, len(block.places)))
-            for job in [pool.submit(run, block, part) for part in parts]:
+            for_each = _parts(block, workers)
+            for job in [pool.submit(run, block, part) for part in for_each]:
                 job.result()
+
+
+def _parts(block: _Block, workers: int) -> list[NDArray[np.int64]]:
+    """Share the sets of a block out: those with the same exits to one thread, where they remember each other's trades.
+
+    Within a thread those with the same limits follow each other: what these admit is then listed once.
+    """
+    exits = block.settings[:, account.EXIT_ROW]
+    parts = np.array_split(np.argsort(exits, kind="stable"), min(workers, len(exits)))
+    return [part[np.argsort(block.limits_row[part], kind="stable")] for part in parts]
 
 
 def _blocks(
     grid: Grid, kernel: StrategyKernel, config: Config, points: Sequence[Mapping[str, Value]]
 ) -> Iterator[_Block]:
     """Group the points by everything but thresholds, and lay the thresholds out as columns."""
-    keys = {key for point in points for key in point}
-    fast, slow = sorted(keys & kernel.threshold_keys), sorted(keys - kernel.threshold_keys)
-    groups: dict[tuple[Any, ...], list[int]] = {}
+    slow = sorted({key for point in points for key in point} - kernel.threshold_keys)
+    groups: dict[tuple[frozenset[str], tuple[Value, ...]], list[int]] = {}
     for place, point in enumerate(points):
-        shared = (tuple(key in point for key in fast), tuple((key, point[key]) for key in slow if key in point))
-        groups.setdefault(shared, []).append(place)
-    for (given, fixed), places in groups.items():
-        base = with_values(config, dict(fixed))
+        fixed = tuple([point[key] for key in slow if key in point]) if slow else ()
+        groups.setdefault((frozenset(point), fixed), []).append(place)
+    for (keys, _), places in groups.items():
+        some = [points[place] for place in places]
+        base = with_values(config, {key: some[0][key] for key in slow if key in keys})
         values = {
-            key: np.array([float(points[place][key]) for place in places])
-            for key, is_given in zip(fast, given, strict=True)
-            if is_given
+            key: np.array([point[key] for point in some], np.float64) for key in sorted(keys & kernel.threshold_keys)
         } or {"": np.zeros(len(places))}
         columns = kernel.columns(grid, kernel.params(base))
         limits = kernel.limits(base, values)
         found = kernel.candidates(grid, columns, base, limits)
-        distinct, row = np.unique(kernel.exit_thresholds(base, values), axis=0, return_inverse=True)
+        distinct, row = _distinct(kernel.exit_thresholds(base, values))
+        flat, limits_row = _distinct(limits.reshape(len(places), -1))
+        distinct_limits = flat.reshape(-1, *limits.shape[1:])
         most = max(1, _MOST_EXIT_BYTES // max(1, grid.close.size))
         for first in range(0, len(distinct), most):
             inside = np.flatnonzero((row >= first) & (row < first + most))
             exits = np.stack([kernel.exits(grid, columns, each) for each in distinct[first : first + most]])
             settings = np.repeat(settings_row(base, kernel)[np.newaxis], len(inside), axis=0)
             settings[:, account.EXIT_ROW] = row[inside] - first
-            yield _Block(np.array(places)[inside], base, found, exits, limits[inside], settings)
+            yield _Block(np.array(places)[inside], base, found, exits, distinct_limits, limits_row[inside], settings)
+
+
+def _distinct(rows: Matrix) -> tuple[Matrix, NDArray[np.int64]]:
+    """Return the distinct rows in the order they appear first, and the place of each row's among them."""
+    seen: dict[bytes, int] = {}
+    place = np.array([seen.setdefault(row.tobytes(), len(seen)) for row in rows], np.int64)
+    _, first = np.unique(place, return_index=True)
+    return rows[first], place
 
 
 def table_of(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from perp_bot.backtest import account_kernel
+from perp_bot.backtest.account_rules import admit
 from perp_bot.backtest.compiled import research_kernel
 
 simulate = research_kernel(account_kernel.simulate)
@@ -17,11 +20,19 @@ def sweep(  # type: ignore[no-untyped-def]
     regimes, size_factors, entries_allowed,
     exit_bits,
     candidate_bar, candidate_symbol, candidate_side, candidate_values, candidate_stop, candidate_target,
-    limits, settings,
+    limits, limits_row, settings,
     memory, no_trades, no_curve, counts, sums,
 ):  # fmt: skip
-    """Run every row of `settings` with its `limits`; fill `counts` and `sums`, one row each."""
+    """Run every row of `settings` with its row of `limits`; fill `counts` and `sums`, one row each.
+
+    What one row of limits admits is listed once for all that follow each other with it.
+    """
+    admitted = np.empty(len(candidate_bar), np.int64)
+    entries = 0
     for point in range(len(settings)):
+        row = limits_row[point]
+        if point == 0 or row != limits_row[point - 1]:
+            entries = admit(candidate_bar, candidate_side, candidate_values, regimes, limits[row], admitted)
         simulate(
             first_ms, step_ms, begin, end,
             open_, high, low, close, trigger_low, trigger_high,
@@ -30,7 +41,7 @@ def sweep(  # type: ignore[no-untyped-def]
             instruments, tier_bound, tier_rate, tier_deducted,
             regimes, size_factors, entries_allowed,
             exit_bits,
-            candidate_bar, candidate_symbol, candidate_side, candidate_values, candidate_stop, candidate_target,
-            limits[point], settings[point],
+            candidate_bar, candidate_symbol, candidate_side, candidate_stop, candidate_target, admitted[:entries],
+            settings[point],
             memory, no_trades, no_curve, no_curve, counts[point], sums[point],
         )  # fmt: skip

@@ -22,7 +22,7 @@ from perp_bot.indicators.compiled import Column
 from perp_bot.indicators.decision import decision_row
 from perp_bot.indicators.rescaled_range import rescaled_range
 from perp_bot.indicators.row import IndicatorParams
-from perp_bot.indicators.streaming import StreamingSet, StreamingSets
+from perp_bot.indicators.streaming import StreamingSet, StreamingSets, compiled_streams
 from perp_bot.indicators.warmup import decision_window
 
 SUBJECT = "indicators"
@@ -58,7 +58,7 @@ def run(quick: bool) -> list[Measurement]:
     """
     compiled.load()
     rescaled_range(np.arange(1.0, 200.0), 100)  # compiled before it is timed, as the streams are
-    compiled.streams()
+    compiled_streams()
     bars, streamed = (100_000, 2_000) if quick else (1_000_000, 20_000)
     candles = high, low, close = _candles(bars)
     ours = _ours(high, low, close)
@@ -110,7 +110,7 @@ def _ours(high: Column, low: Column, close: Column) -> dict[str, Callable[[], ob
     }
     return {
         **like_peers,
-        SEVEN: lambda: [call() for call in like_peers.values()],
+        SEVEN: partial(_seven, high, low, close),
         GIVEN: partial(_seven_into, high, low, close, np.empty((11, len(close)))),
         "set": lambda: batch.indicator_set(high, low, close),
         "realized_vol 20": lambda: batch.realized_vol(close, 20),
@@ -120,9 +120,19 @@ def _ours(high: Column, low: Column, close: Column) -> dict[str, Callable[[], ob
     }
 
 
+def _seven(high: Column, low: Column, close: Column) -> list[Column]:
+    return [
+        *batch.scores_and_bands(close, 20, 2.0),
+        batch.rsi(close, 14),
+        batch.atr(high, low, close, 14),
+        batch.adx(high, low, close, 14),
+        batch.ema(close, 20),
+        *batch.macd(close),
+    ]
+
+
 def _seven_into(high: Column, low: Column, close: Column, out: Rows) -> None:
-    batch.zscore(close, 20, out=out[0])
-    batch.bollinger(close, 20, 2.0, out=(out[1], out[2], out[3]))
+    batch.scores_and_bands(close, 20, 2.0, out=(out[0], out[1], out[2], out[3]))
     batch.rsi(close, 14, out=out[4])
     batch.atr(high, low, close, 14, out=out[5])
     batch.adx(high, low, close, 14, out=out[6])

@@ -3,8 +3,8 @@
 All run compiled (the first call of each loads its kernel: 0.5 s in all, or several on a cold cache). A number that is
 not finite counts as missing. The value at bar i is computed from bars up to i alone. `kernels` says what a missing bar
 does: indicators with a window are NaN while it is inside, those with a memory (EMA, MACD, ATR, RSI, ADX) start anew
-after it. Where `out` is given the values are written there, which saves most of the time: to be given new memory costs
-more than the arithmetic. It is contiguous float64 of the length of the prices, and what is returned.
+after it. Where `out` is given the values are written there and it is returned, which saves most of the time: to be
+given new memory costs more than the arithmetic. It is contiguous float64 of the length of the prices, apart from them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from perp_bot.indicators import compiled, kernels
+from perp_bot.indicators import compiled
 from perp_bot.indicators.compiled import Column, Kernels
+from perp_bot.indicators.kernels.averages import ATR_STATE, EMA_STATE, MACD_SCRATCH, MACD_STATE
+from perp_bot.indicators.kernels.wilder import ADX_STATE, RSI_STATE
+from perp_bot.indicators.kernels.windows import moments_scratch
 from perp_bot.indicators.row import LEAST_HURST_PERIOD, IndicatorParams, IndicatorRow, check_period
 from perp_bot.indicators.warmup import wilder_memory
 
@@ -40,6 +43,14 @@ def bollinger(close: Prices, n: int, k: float, out: Columns | None = None) -> Co
     """
     check_period("n", n, 2)
     return _bollinger(compiled.on_demand(), column(close), n, k, out)
+
+
+def scores_and_bands(
+    close: Prices, n: int, k: float, out: tuple[Column, Column, Column, Column] | None = None
+) -> tuple[Column, Column, Column, Column]:
+    """Return z-score, upper, middle and lower band of the last n closes: those of `zscore` and `bollinger`, faster."""
+    check_period("n", n, 2)
+    return _scores_and_bands(compiled.on_demand(), column(close), n, k, out)
 
 
 def sma(close: Prices, n: int) -> Column:
@@ -181,13 +192,17 @@ def set_columns(
     params: IndicatorParams,
     volumes: Column | None = None,
 ) -> IndicatorSet:
-    """Return the set computed by the given kernels from clean columns (see `columns`)."""
+    """Return the set computed by the given kernels from columns as `columns` makes them."""
     bars = len(closes)
-    upper, middle, lower = _bollinger(kernel, closes, params.bollinger_period, params.bollinger_std)
+    if params.zscore_lookback == params.bollinger_period:
+        z, upper, middle, lower = _scores_and_bands(kernel, closes, params.bollinger_period, params.bollinger_std)
+    else:
+        z = _zscore(kernel, closes, params.zscore_lookback)
+        upper, middle, lower = _bollinger(kernel, closes, params.bollinger_period, params.bollinger_std)
     line, signal, histogram = _macd(kernel, closes, params.macd_fast, params.macd_slow, params.macd_signal)
     returns = _log_returns(kernel, closes)
     return IndicatorSet(
-        zscore=_zscore(kernel, closes, params.zscore_lookback),
+        zscore=z,
         bb_upper=upper,
         bb_middle=middle,
         bb_lower=lower,
@@ -215,7 +230,7 @@ def column(values: Prices) -> Column:
 
 
 def columns(high: Prices, low: Prices, close: Prices) -> tuple[Column, Column, Column]:
-    """Return the three columns, cleaned; ValueError when their lengths differ."""
+    """Return the three columns as kernels can take them; ValueError when their lengths differ."""
     if not len(high) == len(low) == len(close):
         raise ValueError(f"high, low and close have {len(high)}, {len(low)} and {len(close)} bars; expected the same")
     return column(high), column(low), column(close)
@@ -225,67 +240,83 @@ def _blank(bars: int) -> Column:
     return np.full(bars, np.nan)
 
 
-def _own(bars: int, out: Column | None, blank: int = 0) -> Column:
+def _own(out: Column | None, prices: tuple[Column, ...], blank: int = 0) -> Column:
     """Return the column to fill, a new one where none is given, NaN in the first `blank` bars and unset from there."""
-    own = np.empty(bars) if out is None else _checked(out, bars)
+    own = np.empty(len(prices[0])) if out is None else _checked(out, prices)
     own[:blank] = np.nan
     return own
 
 
-def _owns(bars: int, out: Columns | None, blank: int = 0) -> Columns:
-    # one block of memory is had faster than three
-    first, second, third = np.empty((3, bars)) if out is None else (_checked(each, bars) for each in out)
-    for each in (first, second, third):
+def _owns(out: tuple[Column, ...] | None, prices: tuple[Column, ...], count: int, blank: int = 0) -> tuple[Column, ...]:
+    """Return `count` columns to fill, as `_own` does."""
+    if out is None:
+        owns = tuple(np.empty((count, len(prices[0]))))  # one block of memory is had faster than three
+    else:
+        owns = tuple(_checked(each, (*prices, *out[:place])) for place, each in enumerate(out))
+    for each in owns:
         each[:blank] = np.nan
-    return first, second, third
+    return owns
 
 
-def _checked(out: Column, bars: int) -> Column:
+def _checked(out: Column, others: tuple[Column, ...]) -> Column:
+    """Return `out` where values can be written; ValueError where not, or where it lies in one of the others."""
+    bars = len(others[0])
     if out.dtype != np.float64 or out.shape != (bars,) or not out.flags.c_contiguous or not out.flags.writeable:
         raise ValueError(
             f"out is {out.dtype} of shape {out.shape}; expected a contiguous float64 column of {bars} bars"
         )
+    if any(np.may_share_memory(out, other) for other in others):
+        raise ValueError("out shares memory with the prices or another column of out; expected a place of its own")
     return out
 
 
 def _moments(kernel: Kernels, prices: Column, n: int) -> tuple[Column, Column]:
-    offset, sigma = _own(len(prices), None, n - 1), _own(len(prices), None, n - 1)
+    offset, sigma = _own(None, (prices,), n - 1), _own(None, (prices,), n - 1)
     if len(prices) >= n:
-        kernel.window_moments(prices, n, np.empty(kernels.moments_scratch(n)), offset[n - 1 :], sigma[n - 1 :])
+        kernel.window_moments(prices, n, np.empty(moments_scratch(n)), offset[n - 1 :], sigma[n - 1 :])
     return offset, sigma
 
 
 def _zscore(kernel: Kernels, prices: Column, n: int, out: Column | None = None) -> Column:
-    out = _own(len(prices), out, n - 1)
+    out = _own(out, (prices,), n - 1)
     if len(prices) >= n:
-        kernel.zscore(prices, n, np.empty(kernels.moments_scratch(n)), out[n - 1 :])
+        kernel.zscore(prices, n, np.empty(moments_scratch(n)), out[n - 1 :])
     return out
 
 
 def _bollinger(kernel: Kernels, prices: Column, n: int, k: float, out: Columns | None = None) -> Columns:
-    bars = len(prices)
-    upper, middle, lower = _owns(bars, out, n - 1)
-    if bars >= n:
-        scratch = np.empty(kernels.moments_scratch(n))
+    upper, middle, lower = _owns(out, (prices,), 3, n - 1)
+    if len(prices) >= n:
+        scratch = np.empty(moments_scratch(n))
         kernel.bollinger(prices, n, k, scratch, upper[n - 1 :], middle[n - 1 :], lower[n - 1 :])
     return upper, middle, lower
 
 
+def _scores_and_bands(
+    kernel: Kernels, prices: Column, n: int, k: float, out: tuple[Column, Column, Column, Column] | None = None
+) -> tuple[Column, Column, Column, Column]:
+    z, upper, middle, lower = _owns(out, (prices,), 4, n - 1)
+    if len(prices) >= n:
+        places = (each[n - 1 :] for each in (z, upper, middle, lower))
+        kernel.scores_and_bands(prices, n, k, np.empty(moments_scratch(n)), *places)
+    return z, upper, middle, lower
+
+
 def _rsi(kernel: Kernels, prices: Column, n: int, out: Column | None = None) -> Column:
-    out = _own(len(prices), out)
-    kernel.rsi(prices, n, wilder_memory(n), np.zeros(kernels.RSI_STATE), out)
+    out = _own(out, (prices,))
+    kernel.rsi(prices, n, wilder_memory(n), np.zeros(RSI_STATE), out)
     return out
 
 
 def _adx(kernel: Kernels, highs: Column, lows: Column, closes: Column, n: int, out: Column | None = None) -> Column:
-    out = _own(len(closes), out)
-    kernel.adx(highs, lows, closes, n, wilder_memory(n), np.zeros(kernels.ADX_STATE), out)
+    out = _own(out, (highs, lows, closes))
+    kernel.adx(highs, lows, closes, n, wilder_memory(n), np.zeros(ADX_STATE), out)
     return out
 
 
 def _atr(kernel: Kernels, highs: Column, lows: Column, closes: Column, n: int, out: Column | None = None) -> Column:
-    out = _own(len(closes), out)
-    kernel.atr(highs, lows, closes, n, np.zeros(kernels.ATR_STATE), out)
+    out = _own(out, (highs, lows, closes))
+    kernel.atr(highs, lows, closes, n, np.zeros(ATR_STATE), out)
     return out
 
 
@@ -295,14 +326,14 @@ def _volume_mean(kernel: Kernels, volumes: Column, n: int) -> Column:
 
 
 def _ema(kernel: Kernels, prices: Column, n: int, out: Column | None = None) -> Column:
-    out = _own(len(prices), out)
-    kernel.ema(prices, n, 2.0 / (n + 1), np.zeros(kernels.EMA_STATE), out)
+    out = _own(out, (prices,))
+    kernel.ema(prices, n, 2.0 / (n + 1), np.zeros(EMA_STATE), out)
     return out
 
 
 def _macd(kernel: Kernels, prices: Column, fast: int, slow: int, n: int, out: Columns | None = None) -> Columns:
-    line, signal, histogram = _owns(len(prices), out)
-    state, scratch = np.zeros(kernels.MACD_STATE), np.empty(kernels.MACD_SCRATCH)
+    line, signal, histogram = _owns(out, (prices,), 3)
+    state, scratch = np.zeros(MACD_STATE), np.empty(MACD_SCRATCH)
     kernel.macd(prices, fast, slow, n, state, scratch, line, signal, histogram)
     return line, signal, histogram
 

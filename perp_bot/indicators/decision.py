@@ -6,9 +6,12 @@ import math
 
 import numpy as np
 
-from perp_bot.indicators import compiled, kernels
+from perp_bot.indicators import compiled
 from perp_bot.indicators.batch import Prices, overlapping_sums
 from perp_bot.indicators.compiled import Column, Kernels
+from perp_bot.indicators.kernels.averages import ATR_STATE, EMA_STATE, MACD_SCRATCH, MACD_STATE
+from perp_bot.indicators.kernels.wilder import ADX_STATE, RSI_STATE
+from perp_bot.indicators.kernels.windows import moments_scratch
 from perp_bot.indicators.row import IndicatorParams, IndicatorRow
 from perp_bot.indicators.warmup import decision_window, wilder_memory
 
@@ -62,25 +65,10 @@ def _windowed(kernel: Kernels, closes: Column, params: IndicatorParams) -> dict[
     spanned = closes[-(max(params.hurst_period, params.vol_period) + 1) :]
     returns = np.empty(len(spanned) - 1)
     kernel.log_returns(spanned, returns)
-    out = np.full(3, np.nan)
-    n = params.hurst_period
-    if len(returns) >= n:
-        window = returns[len(returns) - n :]
-        kernel.hurst_vr(window, *overlapping_sums(window), n, out[:1])
-        kernel.hurst_rs(window, n, out[1:2])
-    hurst, hurst_rs, _ = out.tolist()
-    out[:] = np.nan
-    n = params.bollinger_period
-    if len(closes) >= n:
-        scratch = np.empty(kernels.moments_scratch(n))
-        kernel.bollinger(closes[len(closes) - n :], n, params.bollinger_std, scratch, out[:1], out[1:2], out[2:])
-    upper, middle, lower = out.tolist()
-    out[0] = np.nan
-    n = params.zscore_lookback
-    if len(closes) >= n:
-        kernel.zscore(closes[len(closes) - n :], n, np.empty(kernels.moments_scratch(n)), out[:1])
+    upper, middle, lower = _bands(kernel, closes, params.bollinger_period, params.bollinger_std)
+    hurst, hurst_rs = _hurst(kernel, returns, params.hurst_period)
     return {
-        "zscore": float(out[0]),
+        "zscore": _zscore(kernel, closes, params.zscore_lookback),
         "bb_upper": upper,
         "bb_middle": middle,
         "bb_lower": lower,
@@ -90,11 +78,36 @@ def _windowed(kernel: Kernels, closes: Column, params: IndicatorParams) -> dict[
     }
 
 
+def _zscore(kernel: Kernels, closes: Column, n: int) -> float:
+    out = np.full(1, np.nan)
+    if len(closes) >= n:
+        kernel.zscore(closes[len(closes) - n :], n, np.empty(moments_scratch(n)), out)
+    return float(out[0])
+
+
+def _bands(kernel: Kernels, closes: Column, n: int, k: float) -> tuple[float, float, float]:
+    """Return upper, middle and lower band."""
+    upper, middle, lower = np.full((3, 1), np.nan)
+    if len(closes) >= n:
+        kernel.bollinger(closes[len(closes) - n :], n, k, np.empty(moments_scratch(n)), upper, middle, lower)
+    return float(upper[0]), float(middle[0]), float(lower[0])
+
+
+def _hurst(kernel: Kernels, returns: Column, n: int) -> tuple[float, float]:
+    """Return the exponent from variance ratios, and from rescaled ranges."""
+    by_variance, by_range = np.full((2, 1), np.nan)
+    if len(returns) >= n:
+        window = returns[len(returns) - n :]
+        kernel.hurst_vr(window, *overlapping_sums(window), n, by_variance)
+        kernel.hurst_rs(window, n, by_range)
+    return float(by_variance[0]), float(by_range[0])
+
+
 def _moments(kernel: Kernels, values: Column, n: int) -> tuple[float, float]:
     """Return mean minus newest, and sigma, of the last `n` values; NaN where there are fewer."""
     out = np.full(2, np.nan)
     if len(values) >= n:
-        scratch = np.empty(kernels.moments_scratch(n))
+        scratch = np.empty(moments_scratch(n))
         kernel.window_moments(values[len(values) - n :], n, scratch, out[:1], out[1:])
     return float(out[0]), float(out[1])
 
@@ -104,19 +117,19 @@ def _remembering(
 ) -> dict[str, float]:
     out = np.empty(len(closes))
     n = params.rsi_period
-    kernel.rsi(closes, n, wilder_memory(n), np.zeros(kernels.RSI_STATE), out)
+    kernel.rsi(closes, n, wilder_memory(n), np.zeros(RSI_STATE), out)
     rsi = float(out[-1])
     n = params.adx_period
-    kernel.adx(highs, lows, closes, n, wilder_memory(n), np.zeros(kernels.ADX_STATE), out)
+    kernel.adx(highs, lows, closes, n, wilder_memory(n), np.zeros(ADX_STATE), out)
     adx = float(out[-1])
-    kernel.atr(highs, lows, closes, params.atr_period, np.zeros(kernels.ATR_STATE), out)
+    kernel.atr(highs, lows, closes, params.atr_period, np.zeros(ATR_STATE), out)
     atr = float(out[-1])
-    kernel.ema(closes, params.ema_period, 2.0 / (params.ema_period + 1), np.zeros(kernels.EMA_STATE), out)
+    kernel.ema(closes, params.ema_period, 2.0 / (params.ema_period + 1), np.zeros(EMA_STATE), out)
     average = float(out[-1])
     line, signal, histogram = np.empty((3, len(closes)))
-    state = np.zeros(kernels.MACD_STATE)
+    state = np.zeros(MACD_STATE)
     spans = (params.macd_fast, params.macd_slow, params.macd_signal)
-    kernel.macd(closes, *spans, state, np.empty(kernels.MACD_SCRATCH), line, signal, histogram)
+    kernel.macd(closes, *spans, state, np.empty(MACD_SCRATCH), line, signal, histogram)
     return {
         "rsi": rsi,
         "adx": adx,

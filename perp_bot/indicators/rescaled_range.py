@@ -8,10 +8,14 @@ at speed: lanes across bars, the cumulated returns being the log price itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+
 import numpy as np
 
-from perp_bot.indicators import compiled, range_kernel
 from perp_bot.indicators.compiled import Column
+from perp_bot.indicators.kernels.rescaled_range import scratch
+from perp_bot.indicators.library import COLUMN, Library, cached
 from perp_bot.indicators.row import check_period
 
 LEAST_PERIOD = 8
@@ -29,5 +33,19 @@ def rescaled_range(close: Column, n: int) -> Column:
         return out
     with np.errstate(invalid="ignore", divide="ignore"):
         level = np.log(np.where((prices > 0) & np.isfinite(prices), prices, np.nan))
-    compiled.rescaled_ranges()(level, n, np.empty(range_kernel.scratch(n)), out[n:])
+    compiled_ranges()(level, n, np.empty(scratch(n)), out[n:])
     return out
+
+
+@lru_cache(maxsize=1)
+def compiled_ranges() -> Callable[[Column, int, Column, Column], None]:
+    """Return the compiled kernel, compiling it first if need be."""
+    return cached(_compile)
+
+
+def _compile(*, use_cache: bool) -> Callable[[Column, int, Column, Column], None]:
+    signatures = {"rescaled_ranges": f"void({COLUMN}, int64, {COLUMN}, {COLUMN})"}
+    # nothing is decided on it, and a multiply-add is a quarter of its work
+    library = Library(signatures, use_cache=use_cache, is_told=True, fastmath={"contract"})
+    kernel: Callable[[Column, int, Column, Column], None] = library.kernel("rescaled_ranges")
+    return kernel

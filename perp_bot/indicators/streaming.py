@@ -5,19 +5,50 @@ Compiled only: the first set made loads the kernels (a second; several on a cold
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
 
-from perp_bot.indicators import compiled, stream_kernels
 from perp_bot.indicators.compiled import Column
+from perp_bot.indicators.kernels import streams
+from perp_bot.indicators.kernels.streams import PLAN, VALUES
+from perp_bot.indicators.library import COLUMN, Library, cached
 from perp_bot.indicators.row import IndicatorParams
-from perp_bot.indicators.stream_kernels import PLAN, VALUES
 from perp_bot.indicators.warmup import wilder_memory
 
 NAMES = (
     "zscore", "bb_upper", "bb_middle", "bb_lower", "rsi", "adx", "atr", "ema", "macd", "macd_signal", "macd_histogram",
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The kernels that take one candle of one symbol, and of many."""
+
+    one: Callable[[Column, float, float, float], None]
+    many: Callable[[Column, Column, Column, Column], None]
+    owner: object  # of the code of `one`, which goes with it
+
+
+@lru_cache(maxsize=1)
+def compiled_streams() -> Streams:
+    """Return the compiled kernels of the streams, compiling them first if need be."""
+    return cached(_compile)
+
+
+def _compile(*, use_cache: bool) -> Streams:
+    signatures = {
+        "stream_one": f"void({COLUMN}, float64, float64, float64)",
+        "stream_many": f"void({COLUMN}, {COLUMN}, {COLUMN}, {COLUMN})",
+    }
+    # a call of one symbol takes less time than letting others run in between
+    library = Library(signatures, use_cache=use_cache, is_told=True, nogil=False)
+    one, many = library.kernel("stream_one"), library.kernel("stream_many")
+    # what numba calls once it knows the types, which here are always the same: to find out takes as long as the rest
+    (entry,) = (overload.entry_point for overload in one.overloads.values())
+    return Streams(entry, many, owner=one)
 
 
 class StreamingSet:
@@ -31,10 +62,10 @@ class StreamingSet:
 
     def __init__(self, params: IndicatorParams | None = None) -> None:
         self.params = params or IndicatorParams()
-        store = _store(stream_kernels.ROOM_OF_ONE, self.params, symbols=1)
+        store = _store(streams.ROOM_OF_ONE, self.params, symbols=1)
         self.values: Column = store[PLAN : PLAN + VALUES]
         # no method around it: one more call would cost as much as the arithmetic
-        self.update: partial[None] = partial(compiled.streams().one, store)
+        self.update: partial[None] = partial(compiled_streams().one, store)
 
 
 class StreamingSets:
@@ -50,8 +81,8 @@ class StreamingSets:
         if symbols < 1:
             raise ValueError(f"symbols is {symbols}; allowed: from 1")
         self.params = params or IndicatorParams()
-        self._store = _store(stream_kernels.ROWS_OF_MANY, self.params, symbols)
-        self._take = compiled.streams().many
+        self._store = _store(streams.ROWS_OF_MANY, self.params, symbols)
+        self._take = compiled_streams().many
         self.values = self._store[PLAN : PLAN + VALUES * symbols].reshape(VALUES, symbols)
 
     def update(self, high: Column, low: Column, close: Column) -> None:
@@ -94,21 +125,21 @@ def _store(rows: int, params: IndicatorParams, symbols: int) -> Column:
     store = np.zeros(PLAN + (rows + windows) * symbols)
     store[PLAN : PLAN + VALUES * symbols] = np.nan
     store[PLAN + rows * symbols :] = np.nan
-    store[stream_kernels.SIZES :][: len(by_score)] = by_score
-    store[stream_kernels.SIZES + stream_kernels.LEVELS :][: len(by_band)] = by_band
-    store[stream_kernels.ZSCORE_ROWS] = 2 * sum(by_score)
-    store[stream_kernels.ZSCORE_N] = params.zscore_lookback
-    store[stream_kernels.BAND_N] = params.bollinger_period
-    store[stream_kernels.BAND_K] = params.bollinger_std
-    store[stream_kernels.RSI_N] = params.rsi_period
-    store[stream_kernels.RSI_MEMORY] = wilder_memory(params.rsi_period)
-    store[stream_kernels.ADX_N] = params.adx_period
-    store[stream_kernels.ADX_MEMORY] = wilder_memory(params.adx_period)
-    store[stream_kernels.ATR_N] = params.atr_period
-    store[stream_kernels.EMA_N] = params.ema_period
-    store[stream_kernels.FAST_N] = params.macd_fast
-    store[stream_kernels.SLOW_N] = params.macd_slow
-    store[stream_kernels.SIGNAL_N] = params.macd_signal
-    store[stream_kernels.SYMBOLS] = symbols
-    store[stream_kernels.RING] = ring
+    store[streams.SIZES :][: len(by_score)] = by_score
+    store[streams.SIZES + streams.LEVELS :][: len(by_band)] = by_band
+    store[streams.ZSCORE_ROWS] = 2 * sum(by_score)
+    store[streams.ZSCORE_N] = params.zscore_lookback
+    store[streams.BAND_N] = params.bollinger_period
+    store[streams.BAND_K] = params.bollinger_std
+    store[streams.RSI_N] = params.rsi_period
+    store[streams.RSI_MEMORY] = wilder_memory(params.rsi_period)
+    store[streams.ADX_N] = params.adx_period
+    store[streams.ADX_MEMORY] = wilder_memory(params.adx_period)
+    store[streams.ATR_N] = params.atr_period
+    store[streams.EMA_N] = params.ema_period
+    store[streams.FAST_N] = params.macd_fast
+    store[streams.SLOW_N] = params.macd_slow
+    store[streams.SIGNAL_N] = params.macd_signal
+    store[streams.SYMBOLS] = symbols
+    store[streams.RING] = ring
     return store

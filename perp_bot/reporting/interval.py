@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 _TINY = 1e-300
@@ -43,6 +44,7 @@ def _enough(mean: float, deviation: float, confidence: float) -> int:
     return count
 
 
+@lru_cache(maxsize=4096)
 def t_quantile(probability: float, freedom: int) -> float:
     """Return the quantile of Student's t, for a probability of at least one half."""
     low, high = 0.0, 1.0

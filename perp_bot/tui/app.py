@@ -232,7 +232,7 @@ class DashboardApp(App[int], inherit_bindings=False):
         self.log_source.ask(request)
 
     def _tick(self) -> None:
-        if not self.screen_stack:  # the last tick of an app that is closing
+        if not self.is_running:  # the last tick of an app that is closing, whose widgets go one by one
             return
         now_s = monotonic_s()
         if self._sleep_watch.slept_s(now_s, _boottime_s()):
@@ -268,7 +268,7 @@ class DashboardApp(App[int], inherit_bindings=False):
 
     def draw(self) -> None:
         """Draw everything from the view state; what did not change is not repainted."""
-        if not self._is_ready or not self._main.is_attached:
+        if not self._is_ready or not self.is_running or not self._main.is_attached:
             return
         now_s = monotonic_s()
         width, height = self.size.width, self.size.height

@@ -202,3 +202,19 @@ def test_columns_that_are_given_are_filled_and_returned(recorded: Candles) -> No
     for wrong in (np.empty(3), np.empty(len(close), np.float32), np.empty((len(close), 2))[:, 0]):
         with pytest.raises(ValueError, match="expected a contiguous float64 column of 800 bars"):
             batch.rsi(close, 14, out=wrong)
+
+
+def test_columns_to_fill_lie_apart_from_the_prices_and_from_each_other() -> None:
+    """Written over while they are read, prices would give wrong numbers without a word."""
+    close = np.cumsum(np.random.default_rng(3).standard_normal(300)) + 100.0
+    kept, room = close.copy(), np.empty((3, len(close)))
+    for given in (close, np.concatenate((close, close))[: len(close)]):
+        with pytest.raises(ValueError, match="out shares memory with the prices"):
+            batch.ema(given, 20, out=given)
+    with pytest.raises(ValueError, match="out shares memory"):
+        batch.atr(close + 1.0, close - 1.0, close, 14, out=close)
+    with pytest.raises(ValueError, match="out shares memory"):
+        batch.bollinger(close, 20, 2.0, out=(room[0], close, room[2]))
+    with pytest.raises(ValueError, match="another column of out"):
+        batch.macd(close, out=(room[0], room[1], room[0]))
+    np.testing.assert_array_equal(close, kept)

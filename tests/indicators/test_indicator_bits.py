@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from indicator_reference import Candles, walk
 from numpy.testing import assert_array_equal
 
-from perp_bot.indicators import batch, compiled, stream_kernels
+from perp_bot.indicators import batch, compiled
 from perp_bot.indicators.batch import IndicatorSet
 from perp_bot.indicators.compiled import INTERPRETED
 from perp_bot.indicators.decision import decision_row
+from perp_bot.indicators.kernels.streams import stream_many, stream_one
 from perp_bot.indicators.row import IndicatorParams
 from perp_bot.indicators.streaming import NAMES as NAMES_STREAMED
 from perp_bot.indicators.streaming import StreamingSet, StreamingSets
@@ -115,6 +116,20 @@ def test_many_symbols_in_one_call_have_the_bits_of_batch_each(params: IndicatorP
             assert_same_bits(getattr(columns, name), own[:, place], f"{name} of {symbol}")
 
 
+@pytest.mark.parametrize("n", [2, 7, 20, 64, 255, 256, 700, 701])
+def test_scores_and_bands_together_have_the_bits_of_each_alone(n: int) -> None:
+    """The set takes them in one pass where their windows are of one length, else one by one."""
+    candles = rough(8)
+    given = np.full((4, len(candles.close)), 7.0)
+    together = batch.scores_and_bands(candles.close, n, 1.7)
+    batch.scores_and_bands(candles.close, n, 1.7, out=tuple(given))
+    alone = (batch.zscore(candles.close, n), *batch.bollinger(candles.close, n, 1.7))
+    for name, ours, filled, due in zip(("z", "upper", "middle", "lower"), together, given, alone, strict=True):
+        assert_same_bits(ours, due, name)
+        assert_same_bits(filled, due, f"{name} given")
+    assert np.isfinite(alone[1]).any() == (n <= 256)
+
+
 def test_many_symbols_need_a_place_each() -> None:
     """A column of another length is refused before anything is written."""
     streams = StreamingSets(3)
@@ -136,11 +151,11 @@ def test_interpreted_stream_kernels_give_the_bits_of_the_compiled(symbols: int |
     for prices in zip(candles.high.tolist(), candles.low.tolist(), candles.close.tolist(), strict=True):
         if symbols is None:
             fast.update(*prices)
-            stream_kernels.stream_one(store.data, *prices)
+            stream_one(store.data, *prices)
         else:
             rows = [np.full(symbols, price) for price in prices]
             fast.update(*rows)
-            stream_kernels.stream_many(store.data, *(row.data for row in rows))
+            stream_many(store.data, *(row.data for row in rows))
         assert_same_bits(fast.values.ravel(), plain.values.ravel(), "values")
 
 

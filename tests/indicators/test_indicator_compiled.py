@@ -60,6 +60,22 @@ def test_research_decides_compiled_once_it_has_computed_a_column() -> None:
     assert (done.stdout, done.stderr, done.returncode) == ("True True\n", "", 0)
 
 
+@pytest.mark.slow
+@pytest.mark.process
+def test_the_first_wait_of_research_is_told_before_it_begins_and_once(tmp_path: Path) -> None:
+    """Seconds of silence look like a hang; a daemon's terminal, which does not wait, is left alone."""
+    told = "compiling the kernels of research, once (some seconds)\n"
+    twice = "from perp_bot.indicators import batch\nbatch.ema([1.0, 2.0, 3.0], 2)\nbatch.atr([2.0], [1.0], [1.5], 1)\n"
+    cache = str(tmp_path)
+    assert python(twice, NUMBA_CACHE_DIR=cache).stderr == told
+    assert python(twice, NUMBA_CACHE_DIR=cache).stderr == ""
+    behind = (
+        "from perp_bot.indicators import compiled\ncompiled._library(use_cache=True, is_told=False).kernel('rsi')\n"
+    )
+    done = python(behind, NUMBA_CACHE_DIR=cache)
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
 class _NoCache:
     """Stands in for the compile step: fails as numba does when no cache folder can be written."""
 

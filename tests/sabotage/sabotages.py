@@ -52,7 +52,7 @@ SABOTAGES = (
     Sabotage(
         "sigma of the sample instead of the population",
         "I2",
-        "indicators/kernels.py",
+        "indicators/kernels/windows.py",
         "spread = math.sqrt(squares * inverse)",
         "spread = math.sqrt(squares * inverse / (1.0 - inverse))",
         "invariants/test_catchers.py::test_the_zscore_of_a_decision_uses_the_populations_sigma",
@@ -60,7 +60,7 @@ SABOTAGES = (
     Sabotage(
         "Wilder's true range averaged like an EMA of that span",
         "I2",
-        "indicators/kernels.py",
+        "indicators/kernels/averages.py",
         "w = weights(1.0 / n)",
         "w = weights(2.0 / (n + 1))",
         "invariants/test_catchers.py::test_rsi_atr_and_adx_of_a_decision_are_wilders",
@@ -68,9 +68,11 @@ SABOTAGES = (
     Sabotage(
         "Wilder's RSI averaged like an EMA of that span",
         "I2",
-        "indicators/kernels.py",
-        "    keep = (n - 1) / n\n    i = 0\n",
-        "    keep = (n - 1) / (n + 1)\n    i = 0\n",
+        "indicators/kernels/wilder.py",
+        "    keep = (n - 1) / n\n    i = 0\n    step_until = 1\n"
+        "    while i < len(close):\n        if i >= step_until and state[0]",
+        "    keep = (n - 1) / (n + 1)\n    i = 0\n    step_until = 1\n"
+        "    while i < len(close):\n        if i >= step_until and state[0]",
         "invariants/test_catchers.py::test_rsi_atr_and_adx_of_a_decision_are_wilders",
     ),
     Sabotage(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fake_daemon import T0_MS, FakeDaemon, a_position, a_signal, a_snapshot
+from textual.css.query import NoMatches
 from tui_launch import Launch
 from tui_rows import fill_database, log_line, write_log
 
@@ -399,3 +400,17 @@ async def test_leaving_stops_every_thread_and_says_that_the_bot_goes_on(stocked:
         assert farewell == "perpbot: dashboard closed; the bot goes on (RUNNING, paper practice, pid 4242)"
         assert [request["cmd"] for request in daemon.requests] == ["hello", "subscribe"]
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("tui-")]
+
+
+async def test_ticks_of_a_dashboard_that_is_closing_draw_nothing(paths: RuntimePaths, launch: Launch) -> None:
+    """Its widgets go one by one while timers still fire."""
+    async with launch((120, 40)) as driver:
+        app = driver.app
+        app._running = False  # what closing begins with
+        await app.screen.remove_children()
+        app._tick()
+        app.draw()
+        with pytest.raises(NoMatches):
+            app.lines("header")  # what drawing would have met
+        app._is_ready = False
+        app._running = True

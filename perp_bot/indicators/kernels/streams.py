@@ -1,6 +1,6 @@
 """The seven indicators brought up to date by one candle, for one symbol or for many at once.
 
-The arithmetic is that of `kernels`, called from here, so a stream has the bits of the columns. One symbol keeps its
+The arithmetic is that of the columns, called from here, so a stream has the bits of the columns. One symbol keeps its
 state together and takes the steps one after the other. Many keep each number of the state in a row, one place a symbol,
 and take each step for all symbols before the next one: that is what lets the compiler use vector instructions.
 
@@ -10,41 +10,36 @@ layout is `streaming`'s.
 
 from __future__ import annotations
 
-from perp_bot.indicators.kernels import (
-    ADX_STATE,
+from perp_bot.indicators.kernels.averages import (
     ATR_STATE,
     EMA_STATE,
-    NAN,
-    RSI_STATE,
-    Floats,
-    adx_step,
     atr_step,
+    ema_step,
+    four_on,
+    next_average,
+    true_range,
+    weights,
+)
+from perp_bot.indicators.kernels.columns import NAN, Floats, copy, fill
+from perp_bot.indicators.kernels.wilder import ADX_STATE, RSI_STATE, adx_step, movement, next_adx, next_rsi, rsi_step
+from perp_bot.indicators.kernels.windows import (
     band,
     bands,
-    copy,
     double_moments,
     doubled,
-    ema_step,
-    fill,
-    four_on,
     join_moments,
     join_scale,
     joined,
-    movement,
-    next_adx,
-    next_average,
-    next_rsi,
     pair_moments,
-    rsi_step,
     score,
     scores,
     settle_moments,
     settled,
-    true_range,
-    weights,
 )
 
-VALUES = 11  # zscore, bb_upper, bb_middle, bb_lower, rsi, adx, atr, ema, macd, macd_signal, macd_histogram
+# The values, in the order of `streaming.NAMES`.
+ZSCORE, BB_UPPER, BB_MIDDLE, BB_LOWER, RSI, ADX, ATR, EMA, MACD, MACD_SIGNAL, MACD_HISTOGRAM = range(11)
+VALUES = 11
 
 # The plan, in front of the store: periods, then where things are. Whole numbers kept as floats.
 ZSCORE_N, BAND_N, BAND_K, RSI_N, RSI_MEMORY, ADX_N, ADX_MEMORY, ATR_N = range(8)
@@ -63,16 +58,16 @@ def stream_one(store: Floats, high: float, low: float, close: float) -> None:
     values = store[PLAN : PLAN + VALUES]
     at = PLAN + VALUES
     n = int(store[RSI_N])
-    values[4] = rsi_step(n, int(store[RSI_MEMORY]), (n - 1) / n, store[at : at + RSI_STATE], close)
+    values[RSI] = rsi_step(n, int(store[RSI_MEMORY]), (n - 1) / n, store[at : at + RSI_STATE], close)
     at += RSI_STATE
     n = int(store[ADX_N])
-    values[5] = adx_step(n, int(store[ADX_MEMORY]), (n - 1) / n, store[at : at + ADX_STATE], high, low, close)
+    values[ADX] = adx_step(n, int(store[ADX_MEMORY]), (n - 1) / n, store[at : at + ADX_STATE], high, low, close)
     at += ADX_STATE
     n = int(store[ATR_N])
-    values[6] = atr_step(weights(1.0 / n), n, store[at : at + ATR_STATE], high, low, close)
+    values[ATR] = atr_step(weights(1.0 / n), n, store[at : at + ATR_STATE], high, low, close)
     at += ATR_STATE
     n = int(store[EMA_N])
-    values[7] = ema_step(weights(2.0 / (n + 1)), n, store[at : at + EMA_STATE], close)
+    values[EMA] = ema_step(weights(2.0 / (n + 1)), n, store[at : at + EMA_STATE], close)
     at += EMA_STATE
     n = int(store[FAST_N])
     fast = ema_step(weights(2.0 / (n + 1)), n, store[at : at + EMA_STATE], close)
@@ -83,9 +78,9 @@ def stream_one(store: Floats, high: float, low: float, close: float) -> None:
     n = int(store[SIGNAL_N])
     signal = ema_step(weights(2.0 / (n + 1)), n, store[at : at + EMA_STATE], line)
     at += EMA_STATE
-    values[8] = line
-    values[9] = signal
-    values[10] = line - signal
+    values[MACD] = line
+    values[MACD_SIGNAL] = signal
+    values[MACD_HISTOGRAM] = line - signal
     now = int(store[NOW])
     ring = int(store[RING])
     closes = store[at : at + ring]  # of the last candles
@@ -95,12 +90,12 @@ def stream_one(store: Floats, high: float, low: float, close: float) -> None:
     n = int(store[ZSCORE_N])
     sizes = store[SIZES : SIZES + LEVELS]
     offset, sigma = moments_one(n, now, closes, ring, sizes, store[at:])
-    values[0] = score(offset, sigma)
+    values[ZSCORE] = score(offset, sigma)
     if int(store[BAND_N]) != n:
         sizes = store[SIZES + LEVELS : PLAN]
         at += int(store[ZSCORE_ROWS])
         offset, sigma = moments_one(int(store[BAND_N]), now, closes, ring, sizes, store[at:])
-    values[1], values[2], values[3] = band(close, offset, sigma, store[BAND_K])
+    values[BB_UPPER], values[BB_MIDDLE], values[BB_LOWER] = band(close, offset, sigma, store[BAND_K])
 
 
 def row(rows: Floats, symbols: int, index: int) -> Floats:
@@ -327,11 +322,11 @@ def stream_many(store: Floats, high: Floats, low: Floats, close: Floats) -> None
     copy(close, close_now)
     state = rows[at * symbols :]
     rsi_many(
-        int(store[RSI_N]), int(store[RSI_MEMORY]), symbols, state, close_before, close_now, row(values, symbols, 4)
+        int(store[RSI_N]), int(store[RSI_MEMORY]), symbols, state, close_before, close_now, row(values, symbols, RSI)
     )
     at += RSI_STATE - 1  # the close before is in the ring
     state = rows[at * symbols :]
-    adx_many(int(store[ADX_N]), int(store[ADX_MEMORY]), symbols, state, high, low, close_now, row(values, symbols, 5))
+    adx_many(int(store[ADX_N]), int(store[ADX_MEMORY]), symbols, state, high, low, close_now, row(values, symbols, ADX))
     at += ADX_STATE
     has_previous = row(rows, symbols, at)
     at += 1
@@ -339,37 +334,41 @@ def stream_many(store: Floats, high: Floats, low: Floats, close: Floats) -> None
     at += 4
     true_range_many(high, low, close_now, close_before, has_previous, row(ranges, symbols, now & 3))
     n = int(store[ATR_N])
-    average_many(1.0 / n, n, symbols, now, ranges, 4, rows[at * symbols :], row(values, symbols, 6))
+    average_many(1.0 / n, n, symbols, now, ranges, 4, rows[at * symbols :], row(values, symbols, ATR))
     at += 5
     n = int(store[EMA_N])
-    average_many(2.0 / (n + 1), n, symbols, now, closes, ring, rows[at * symbols :], row(values, symbols, 7))
+    average_many(2.0 / (n + 1), n, symbols, now, closes, ring, rows[at * symbols :], row(values, symbols, EMA))
     at += 5
     n = int(store[FAST_N])
-    average_many(2.0 / (n + 1), n, symbols, now, closes, ring, rows[at * symbols :], row(values, symbols, 8))
+    average_many(2.0 / (n + 1), n, symbols, now, closes, ring, rows[at * symbols :], row(values, symbols, MACD))
     at += 5
     n = int(store[SLOW_N])
-    average_many(2.0 / (n + 1), n, symbols, now, closes, ring, rows[at * symbols :], row(values, symbols, 9))
+    average_many(2.0 / (n + 1), n, symbols, now, closes, ring, rows[at * symbols :], row(values, symbols, MACD_SIGNAL))
     at += 5
     lines = rows[at * symbols : (at + 4) * symbols]
     at += 4
     line = row(lines, symbols, now & 3)
-    subtract_many(row(values, symbols, 8), row(values, symbols, 9), line)
-    copy(line, row(values, symbols, 8))
+    subtract_many(row(values, symbols, MACD), row(values, symbols, MACD_SIGNAL), line)
+    copy(line, row(values, symbols, MACD))
     n = int(store[SIGNAL_N])
-    average_many(2.0 / (n + 1), n, symbols, now, lines, 4, rows[at * symbols :], row(values, symbols, 9))
+    average_many(2.0 / (n + 1), n, symbols, now, lines, 4, rows[at * symbols :], row(values, symbols, MACD_SIGNAL))
     at += 5
-    subtract_many(line, row(values, symbols, 9), row(values, symbols, 10))
+    subtract_many(line, row(values, symbols, MACD_SIGNAL), row(values, symbols, MACD_HISTOGRAM))
     offset = row(rows, symbols, at)
     sigma = row(rows, symbols, at + 1)
     at += 2 + ring
     n = int(store[ZSCORE_N])
     sizes = store[SIZES : SIZES + LEVELS]
     moments_many(n, symbols, now, closes, ring, sizes, rows[at * symbols :], offset, sigma)
-    scores(offset, sigma, row(values, symbols, 0))
+    scores(offset, sigma, row(values, symbols, ZSCORE))
     if int(store[BAND_N]) != n:
         at += int(store[ZSCORE_ROWS])
         sizes = store[SIZES + LEVELS : PLAN]
         moments_many(int(store[BAND_N]), symbols, now, closes, ring, sizes, rows[at * symbols :], offset, sigma)
-    upper, middle, lower = row(values, symbols, 1), row(values, symbols, 2), row(values, symbols, 3)
+    upper, middle, lower = (
+        row(values, symbols, BB_UPPER),
+        row(values, symbols, BB_MIDDLE),
+        row(values, symbols, BB_LOWER),
+    )
     bands(close_now, offset, sigma, store[BAND_K], upper, middle, lower)
     store[NOW] = now + 1.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from perp_bot.indicators.kernels import BLOCK, NAN, Floats, block_moments, copy, moments_scratch
+from perp_bot.indicators.kernels.columns import BLOCK, NAN, Floats, copy
+from perp_bot.indicators.kernels.windows import block_moments, moments_scratch
 
 
 def scratch(n: int) -> int:
