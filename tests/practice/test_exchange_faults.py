@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import requests
-from signed_rig import ACCOUNTS, MASTER, PLENTY, STRANGER, USER, act, info, order, orders, post, px_at, signed
 from hyperliquid.exchange import Exchange
 from practice_socket import Socket
+from signed_rig import ACCOUNTS, MASTER, PLENTY, STRANGER, USER, act, info, order, orders, post, px_at, signed
 
 from perp_bot.core.errors import UsageError
 from perp_bot.practice.app import serve
@@ -274,14 +274,11 @@ def test_a_position_can_be_deleveraged(venue: PracticeServer) -> None:
     assert info(venue, "userFills", user=USER)[0]["oid"] != own
 
 
-STOP_PART = {"isMarket": True, "tpsl": "sl"}
-
-
 @pytest.mark.parametrize("share", [1.02, 0.99995, 0.999])
 def test_a_parent_can_fill_in_part_and_be_cancelled(venue: PracticeServer, share: float) -> None:
     """Whether it takes or rests: a part fills, rest and children are cancelled, and the position has no stop."""
     stop = {**far(venue), "b": False, "r": True, "s": "0.02"}
-    stop["t"] = {"trigger": {**STOP_PART, "triggerPx": px_at(venue, 0.95)}}
+    stop["t"] = {"trigger": {"isMarket": True, "triggerPx": px_at(venue, 0.95), "tpsl": "sl"}}
     venue.set_faults(part_fill={"amount": 0.25, "times": 1})
     parent = order(px_at(venue, share), size="0.02")
     found = act(venue, orders(parent, stop, grouping="normalTpsl"))["response"]["data"]["statuses"]

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import requests
+from hyperliquid.utils import signing as sdk
+from practice_socket import Socket
 from signed_rig import (
     ACCOUNTS,
     AGENT,
@@ -24,8 +26,6 @@ from signed_rig import (
     px_at,
     signed,
 )
-from hyperliquid.utils import signing as sdk
-from practice_socket import Socket
 
 from perp_bot.core.timeframes import DAY_MS
 from perp_bot.practice.thread import PracticeServer

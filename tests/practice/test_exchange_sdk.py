@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from eth_account import Account
-from signed_rig import ACCOUNTS, AGENT, MASTER, PLENTY, STRANGER, USER
 from hyperliquid.exchange import Exchange
 from hyperliquid.info import Info
 from hyperliquid.utils.types import Cloid
+from signed_rig import ACCOUNTS, AGENT, MASTER, PLENTY, STRANGER, USER
 
 from perp_bot.practice.thread import PracticeServer
 

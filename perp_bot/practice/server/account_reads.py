@@ -51,7 +51,7 @@ def active_asset_data(venue: Venue, user: str, coin: str) -> account.Json | None
     if spec is None:
         return None
     if venue.is_account(user):
-        return venue.exchange.active_asset_data(user, coin, now_ms)
+        return venue.exchange.active_asset_data(user, coin)
     mark_px = shapes.asset_ctx(venue.market, spec, now_ms)["markPx"]
     return account.active_asset_data(user, coin, spec.max_leverage, mark_px)
 
@@ -70,7 +70,7 @@ def _order_status(venue: Venue, request: Mapping[str, Any]) -> Any:
     user, oid = user_of(request), oid_of(request)
     if not venue.is_account(user):
         return {"status": "unknownOid"}
-    return venue.exchange.order_status(user, oid, venue.now_ms())
+    return venue.exchange.order_status(user, oid)
 
 
 def _fills(venue: Venue, request: Mapping[str, Any]) -> Any:
@@ -82,7 +82,7 @@ def _fills_by_time(venue: Venue, request: Mapping[str, Any]) -> Any:
     newest_first, by_time = flag_of(request, "reversed"), flag_of(request, "aggregateByTime")
     if not venue.is_account(user):
         return []
-    rows = venue.exchange.user_fills_by_time(user, start_ms, end_ms, newest_first)
+    rows = venue.exchange.user_fills_by_time(user, start_ms, end_ms, is_reversed=newest_first)
     return (by_order_and_time(rows, newest_first=newest_first) if by_time else rows)[:MOST_FILLS]
 
 
@@ -132,13 +132,11 @@ HANDLERS: dict[str, Handler] = {
     "userFunding": _funding,
     "userNonFundingLedgerUpdates": _ledger,
     "userRateLimit": _of_account(lambda venue, user: venue.exchange.rate_limit(user), lambda _: account.rate_limit()),
-    "userFees": _of_account(
-        lambda venue, user: venue.exchange.fees(user, venue.now_ms()), lambda venue: account.fees(venue.now_ms())
-    ),
+    "userFees": _of_account(lambda venue, user: venue.exchange.fees(user), lambda venue: account.fees(venue.now_ms())),
     "userAbstraction": _of_account(lambda venue, user: _ABSTRACTIONS[venue.mode_of(user)], lambda _: "default"),
     "userRole": _of_anyone(lambda venue, user: venue.exchange.role(user)),
     "portfolio": _of_account(
-        lambda venue, user: venue.exchange.portfolio(user, venue.now_ms()),
+        lambda venue, user: venue.exchange.portfolio(user),
         lambda venue: account.portfolio(venue.now_ms()),
     ),
     "extraAgents": _of_account(lambda venue, user: venue.exchange.extra_agents(user), lambda _: []),

@@ -107,8 +107,8 @@ class Actions:
         except BadNonce as bad:
             return _error(str(bad))
         if signed.expires_ms is not None and signed.expires_ms < venue.told_ms():
-            cost = EXPIRED_COSTS * batches.size(signed.action)
-            venue.exchange.act(user, {"type": "noop"}, now_ms, actions_cost=cost)
+            for _ in range(EXPIRED_COSTS * batches.size(signed.action)):
+                venue.exchange.act(user, {"type": "noop"}, now_ms)  # does nothing and is counted
             return _error("Action already expired")
         reply = self.act(user, signed.action, now_ms)
         self._publisher.tell_users(now_ms, user)
@@ -141,7 +141,7 @@ class Actions:
         reply = exchange.act(user, action, now_ms)
         oid = _resting(reply)
         if oid is not None:
-            if not _has_filled(exchange.order_status(user, oid, now_ms)):
+            if not _has_filled(exchange.order_status(user, oid)):
                 self._house.bring(order, now_ms)
             if fault.choice == "cancel":
                 exchange.act(user, {"type": "cancel", "cancels": [{"a": order.asset, "o": oid}]}, now_ms)

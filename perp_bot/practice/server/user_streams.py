@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+from perp_bot.practice.exchange.core import UserEvent
 from perp_bot.practice.server import account_reads, meta, shapes
-from perp_bot.practice.server.core import Event
 from perp_bot.practice.server.fills import by_order_and_time
 from perp_bot.practice.server.subscription import (
     FatalSubscription,
@@ -84,7 +84,7 @@ def first_frames(venue: Venue, sub: Subscription, at_ms: int) -> Iterator[str]:
     yield frame(sub.kind, {"isSnapshot": True, "user": sub.user, SNAPSHOTS[sub.kind]: rows})
 
 
-def happened(sub: Subscription, event: Event) -> str | None:
+def happened(sub: Subscription, event: UserEvent) -> str | None:
     """Return the frame that an event is for a subscription, None when it does not concern it."""
     if event.user != sub.user:
         return None
@@ -168,7 +168,7 @@ def _funding(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"time": row["time"], **{name: delta.get(name) for name in _FUNDING_FIELDS}}
 
 
-def _notice(event: Event) -> str | None:
+def _notice(event: UserEvent) -> str | None:
     if event.channel != "user" or not isinstance(event.data, Mapping) or "liquidation" not in event.data:
         return None
     return f"Liquidation: {event.data['liquidation'].get('liquidated_ntl_pos')} USD of positions"
