@@ -23,7 +23,7 @@ def money(value: Decimal) -> str:
 
 
 def parse(wire: object) -> Decimal | None:
-    """Return the number of a wire string; None when it is not one: at most 8 decimals, no exponent, no sign but minus."""
+    """Return the number of a wire string, None when it is not one: at most 8 decimals, no exponent."""
     if not isinstance(wire, str) or not _WIRE.fullmatch(wire):
         return None
     return Decimal(wire)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 
 from perp_bot.practice.exchange import booking, funding, lifecycle, liquidation, matching, placing
 from perp_bot.practice.exchange.accounts import Account
@@ -41,17 +42,21 @@ def _events(core: Core, coin: str, place: int, after_ms: int, until_ms: int) -> 
     since_ms = core.feed.delisted_since(coin)
     events: list[Event] = []
     if since_ms is not None:
-        events.append((max(since_ms, after_ms + 1), _DELIST, place, lambda: _delist(core, coin)))
+        events.append((max(since_ms, after_ms + 1), _DELIST, place, partial(_delist, core, coin)))
         until_ms = min(until_ms, since_ms)
-    for seen in core.feed.trades(coin, after_ms, until_ms):
-        events.append((seen.at_ms, _TRADE, place, lambda seen=seen: matching.trade(core, coin, seen)))  # type: ignore[misc]
-    for at_ms in range(after_ms - after_ms % SECOND_MS + SECOND_MS, until_ms + 1, SECOND_MS):
-        events.append((at_ms, _SECOND, place, lambda: matching.cross(core, coin)))
-    for at_ms in range(after_ms - after_ms % MARK_STEP_MS + MARK_STEP_MS, until_ms + 1, MARK_STEP_MS):
-        events.append((at_ms, _MARK, place, lambda: _mark(core, coin)))
-    for at_ms, rate in core.feed.funding(coin, after_ms, until_ms):
-        events.append((at_ms, _FUNDING, place, lambda rate=rate: funding.settle(core, coin, rate)))  # type: ignore[misc]
+    trades = core.feed.trades(coin, after_ms, until_ms)
+    events += [(seen.at_ms, _TRADE, place, partial(matching.trade, core, coin, seen)) for seen in trades]
+    seconds, marks = _every(SECOND_MS, after_ms, until_ms), _every(MARK_STEP_MS, after_ms, until_ms)
+    events += [(at_ms, _SECOND, place, partial(matching.cross, core, coin)) for at_ms in seconds]
+    events += [(at_ms, _MARK, place, partial(_mark, core, coin)) for at_ms in marks]
+    hours = core.feed.funding(coin, after_ms, until_ms)
+    events += [(at_ms, _FUNDING, place, partial(funding.settle, core, coin, rate)) for at_ms, rate in hours]
     return events
+
+
+def _every(step_ms: int, after_ms: int, until_ms: int) -> range:
+    """Return the multiples of a step in (after, until]."""
+    return range(after_ms - after_ms % step_ms + step_ms, until_ms + 1, step_ms)
 
 
 def _mark(core: Core, coin: str) -> None:
@@ -67,7 +72,7 @@ def _mark(core: Core, coin: str) -> None:
 
 def _cancels(core: Core, now_ms: int) -> list[Event]:
     return [
-        (account.cancel_at_ms, _CANCEL, 0, lambda account=account: cancel_all(core, account))  # type: ignore[misc]
+        (account.cancel_at_ms, _CANCEL, 0, partial(cancel_all, core, account))
         for account in core.accounts.values()
         if account.cancel_at_ms is not None and account.cancel_at_ms <= now_ms
     ]
