@@ -176,6 +176,7 @@ def test_a_step_tells_accounts_before_its_clock(venue: PracticeServer, connect: 
     assert fills, "four orders around the price and thirty minutes without a fill"
 
 
+@pytest.mark.slow
 def test_states_come_every_few_seconds() -> None:
     """On a running venue they are repeated although nothing changes."""
     with PracticeServer(speed=40, limits=PLENTY, accounts=ACCOUNTS, cadence=Cadence(tick_wall_ms=20)) as running:

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 from signed_rig import ACCOUNTS, PLENTY, USER, act, order, orders, px_at
 
@@ -23,6 +24,7 @@ def block(language: str) -> str:
     return found[1]
 
 
+@pytest.mark.slow
 def test_the_example_trades() -> None:
     """The lines for the SDK run as they stand, against a venue served as they say; each of them is answered."""
     source = block("python")
@@ -50,6 +52,7 @@ def test_the_accounts_file_of_the_page_is_understood() -> None:
     assert (account.address, len(account.agents), len(account.positions)) == (USER, 1, 1)
 
 
+@pytest.mark.slow
 def test_every_fault_of_the_page_is_understood() -> None:
     """The JSON of each row is taken, alone and all of them in turn."""
     rows = re.findall(r"^\| [^|]+ \| `(\{.*?\})` \|", PAGE, re.MULTILINE)

@@ -70,6 +70,7 @@ def test_a_lost_answer_can_be_a_gateways(venue: PracticeServer, shape: str, stat
     assert len(resting(venue)) == 1
 
 
+@pytest.mark.slow
 def test_an_answer_can_come_after_the_clients_patience(venue: PracticeServer) -> None:
     """late_answer_ms: the order is placed at once, the answer is not waited for."""
     body = signed(orders(far(venue)))
@@ -80,6 +81,7 @@ def test_an_answer_can_come_after_the_clients_patience(venue: PracticeServer) ->
     assert act(venue, NOOP) == OK
 
 
+@pytest.mark.slow
 def test_a_request_can_be_held_back_before_it_is_looked_at(venue: PracticeServer) -> None:
     """delay_ms on the exchange: the client gives up, and the order is placed only afterwards."""
     body = signed(orders(far(venue)))
@@ -125,6 +127,7 @@ def test_the_socket_loses_answers_too(venue: PracticeServer, connect: Connect) -
     assert len(resting(venue)) == 1
 
 
+@pytest.mark.slow
 def test_a_late_answer_does_not_hold_up_its_socket(venue: PracticeServer, connect: Connect) -> None:
     """A ping is answered while an action's answer is held back."""
     socket = connect(venue)
@@ -360,6 +363,7 @@ def test_latencies_are_seeded_and_add_to_the_answer_time(venue: PracticeServer) 
     assert time.monotonic() - began > 0.055
 
 
+@pytest.mark.slow
 def test_sockets_can_be_cut_again_and_again(connect: Connect) -> None:
     """close_every_s cuts whoever is connected; a client that comes back is cut too."""
     with PracticeServer(speed=None, limits=PLENTY, cadence=Cadence(tick_wall_ms=20)) as venue:
