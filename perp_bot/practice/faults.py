@@ -5,31 +5,56 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from perp_bot.core.errors import UsageError
+from perp_bot.practice.latency import Latency
 
 SWITCHES = frozenset({"silent", "status_429", "status_502", "html", "null_500", "nan_candle"})
-AMOUNTS = frozenset({"clock_skew_ms", "delay_ms"})
+AMOUNTS = frozenset({"clock_skew_ms", "delay_ms", "late_answer_ms", "close_every_s"})
 CHANCES = frozenset({"drop", "duplicate", "reorder"})
+ACTIONS = frozenset({"lost_answer", "order_error", "nonce_refused", "part_fill"})
 MUTE = "mute"
-NAMES = frozenset({"delist", "close_sockets", MUTE} | SWITCHES | AMOUNTS | CHANCES)
+NAMES = frozenset({"delist", "close_sockets", MUTE} | SWITCHES | AMOUNTS | CHANCES | ACTIONS)
+REQUESTS = frozenset({"info", "exchange"})
 _ANSWER_ORDER = ("status_429", "status_502", "null_500", "html")
+_OPTIONS = ("on", "for_s", "amount", "coin", "times")
+_MORE_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "delay_ms": ("mean", "p95"),
+    "late_answer_ms": ("mean", "p95"),
+    "lost_answer": ("as",),
+    "nonce_refused": ("as",),
+    "order_error": ("text", "count"),
+    "part_fill": ("then",),
+}
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "lost_answer": ("cut", *_ANSWER_ORDER),
+    "nonce_refused": ("low", "high", "duplicate"),
+    "part_fill": ("cancel", "rest"),
+}
+_ORDER_ERROR = "Insufficient margin to place order."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fault:
-    """One fault that is on. `on` names request types or channels, or "info" / "ws" for all; empty: its default."""
+    """One fault that is on. `on` names request types or channels, or "info", "exchange", "ws" for all of them."""
 
     name: str
     amount: float
     on: frozenset[str]
     coins: frozenset[str]
     ends_s: float | None  # monotonic seconds
+    left: int | None = None  # how often it still strikes; None: until it ends
+    latency: Latency | None = None  # how an amount is spread
+    choice: str = ""  # which of its forms
+    text: str = ""
+    count: int | None = None
+    extra: dict[str, object] = field(default_factory=dict)  # for the report
 
-    def concerns(self, default: str, *places: str) -> bool:
+    def concerns(self, default: str | frozenset[str], *places: str) -> bool:
         """Return whether the fault applies to one of `places`."""
-        return bool((self.on or {default}) & set(places))
+        usual = {default} if isinstance(default, str) else default
+        return bool((self.on or usual) & set(places))
 
 
 class Faults:
@@ -43,8 +68,8 @@ class Faults:
         """Merge a request into the faults in force; return whether all sockets shall be closed now.
 
         {"clear": true} drops all first; a name with false or null ends that fault; true, a number, a coin name or
-        {"on": [...], "for_s": s, "amount": x, "coin": ...} begins it; mute takes {"channels": [...], "coins": [...],
-        "for_s": s}. Nothing changes when any part is wrong.
+        {"on": [...], "for_s": s, "amount": x, "coin": ..., "times": n} begins it; mute takes {"channels": [...],
+        "coins": [...], "for_s": s}. Nothing changes when any part is wrong.
         """
         unknown = set(request) - NAMES - {"clear"}
         if unknown:
@@ -69,20 +94,37 @@ class Faults:
             return None
         return fault
 
+    def strike(self, name: str, *places: str) -> Fault | None:
+        """Return the fault when it strikes a request at one of `places`, and count it."""
+        fault = self.find(name)
+        if fault is None or not fault.concerns(REQUESTS, *places):
+            return None
+        if fault.left is not None:
+            fault.left -= 1
+            if not fault.left:
+                del self._active[name]
+        return fault
+
     def answer_for(self, place: str, request_type: str | None) -> str | None:
         """Return which false answer ("status_429", ...) a request gets, None for the true one."""
         for name in _ANSWER_ORDER:
-            fault = self.find(name)
-            if fault is not None and fault.concerns("info", place, request_type or place):
+            if self.strike(name, place, request_type or place) is not None:
                 return name
         return None
 
-    def delay_s(self, request_type: str | None) -> float:
-        """Return how long an answer is held back."""
-        fault = self.find("delay_ms")
-        if fault is None or not fault.concerns("info", "info", request_type or "info"):
+    def delay_s(self, request_type: str | None, place: str = "info") -> float:
+        """Return how long a request is held back before it is looked at."""
+        return self._wait_s("delay_ms", place, request_type)
+
+    def late_answer_s(self, request_type: str) -> float:
+        """Return how long the answer to an action is held back after it was carried out."""
+        return self._wait_s("late_answer_ms", "exchange", request_type)
+
+    def _wait_s(self, name: str, place: str, request_type: str | None) -> float:
+        fault = self.strike(name, place, request_type or place)
+        if fault is None:
             return 0.0
-        return fault.amount / 1_000.0
+        return (fault.amount if fault.latency is None else fault.latency.draw_ms(self._random)) / 1_000.0
 
     def skew_ms(self) -> int:
         """Return by how much the times the venue tells are wrong."""
@@ -92,6 +134,11 @@ class Faults:
     def is_silent(self) -> bool:
         """Return whether sockets stay open and say nothing."""
         return self.find("silent") is not None
+
+    def close_every_s(self) -> float | None:
+        """Return after how many wall seconds all sockets are cut again and again."""
+        fault = self.find("close_every_s")
+        return None if fault is None else fault.amount
 
     def delisted(self) -> set[str]:
         """Return the coins delisted on request."""
@@ -129,6 +176,8 @@ class Faults:
                     "on": sorted(fault.on),
                     "coins": sorted(fault.coins),
                     "left_s": None if fault.ends_s is None else round(fault.ends_s - now_s, 3),
+                    **({} if fault.left is None else {"times": fault.left}),
+                    **fault.extra,
                 }
         return out
 
@@ -141,18 +190,47 @@ def _parse(name: str, value: object) -> Fault:
     if name == MUTE:
         return _parse_mute(value)
     options: Mapping[str, object] = value if isinstance(value, Mapping) else {}
-    unknown = set(options) - {"on", "for_s", "amount", "coin"}
+    known = (*_OPTIONS, *_MORE_OPTIONS.get(name, ()))
+    unknown = set(options) - set(known)
     if unknown:
-        raise UsageError(f"fault {name}: unknown option {sorted(unknown)[0]!r}; options: on, for_s, amount, coin")
+        raise UsageError(f"fault {name}: unknown option {sorted(unknown)[0]!r}; options: {', '.join(known)}")
     amount = options.get("amount", 1.0 if isinstance(value, bool | Mapping | str | list) else value)
     coins = _names(name, options.get("coin", value if name == "delist" and not options else None))
     if isinstance(amount, bool) or not isinstance(amount, int | float) or amount != amount:
         raise UsageError(f"fault {name}: amount {amount!r} is not a number")
     if name in CHANCES and not 0.0 <= amount <= 1.0:
         raise UsageError(f"fault {name}: {amount!r} is not a probability from 0 to 1")
+    if name == "part_fill":
+        amount = 0.5 if value is True or ("amount" not in options and isinstance(value, Mapping)) else amount
+        if not 0.0 < amount < 1.0:
+            raise UsageError(f"fault part_fill: {amount!r} is not a share between 0 and 1")
+    if name in AMOUNTS - {"clock_skew_ms"} and (amount < 0 or (name == "close_every_s" and amount == 0)):
+        raise UsageError(f"fault {name}: {amount!r} is not a time")
     if name == "delist" and not coins:
         raise UsageError("fault delist: name a coin")
-    return Fault(name, float(amount), _names(name, options.get("on")), coins, _ends_s(name, options.get("for_s")))
+    fault = Fault(name, float(amount), _names(name, options.get("on")), coins, _ends_s(name, options.get("for_s")))
+    fault.left = _whole(name, "times", options.get("times"))
+    _parse_more(fault, options)
+    fault.extra = {key: options[key] for key in _MORE_OPTIONS.get(name, ()) if key in options}
+    return fault
+
+
+def _parse_more(fault: Fault, options: Mapping[str, object]) -> None:
+    """Read the options that only some faults have."""
+    name = fault.name
+    if "mean" in options or "p95" in options:
+        fault.latency = Latency.of(name, options.get("mean"), options.get("p95"))
+    choices = _CHOICES.get(name)
+    if choices is not None:
+        option = _MORE_OPTIONS[name][0]
+        fault.choice = str(options.get(option, choices[0]))
+        if fault.choice not in choices:
+            raise UsageError(f"fault {name}: {option} {fault.choice!r} is not one of {', '.join(choices)}")
+    if name == "order_error":
+        text = options.get("text", _ORDER_ERROR)
+        if not isinstance(text, str) or not text:
+            raise UsageError(f"fault {name}: text {text!r} is not the text of an error")
+        fault.text, fault.count = text, _whole(name, "count", options.get("count"))
 
 
 def _parse_mute(value: object) -> Fault:
@@ -172,6 +250,14 @@ def _ends_s(name: str, for_s: object) -> float | None:
     if isinstance(for_s, bool) or not isinstance(for_s, int | float) or for_s <= 0:
         raise UsageError(f"fault {name}: for_s {for_s!r} is not a number of seconds")
     return time.monotonic() + for_s
+
+
+def _whole(name: str, option: str, value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"fault {name}: {option} {value!r} is not a whole number from 1")
+    return value
 
 
 def _names(name: str, value: object) -> frozenset[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from perp_bot.practice.accounts_file import Account
+
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
@@ -16,6 +18,7 @@ class Cadence:
     candle_ms: int = 1_000
     tick_wall_ms: int = 100
     clock_wall_ms: int = 1_000
+    account_ms: int = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Limits:
     subscriptions: int = 1_000
     messages_per_minute: int = 2_000
     idle_close_s: float = 60.0
+    users: int = 10  # over all subscriptions to channels of a user
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +44,5 @@ class Settings:
     cadence: Cadence = field(default_factory=Cadence)
     limits: Limits = field(default_factory=Limits)
     origin_ms: int | None = None  # at speed 1: where the recording's first hour lies; None: by `start`
+    accounts: tuple[Account, ...] = ()  # who trades from the start
+    open_accounts: bool = False  # every new signer is an account with money: for playing only

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
+from decimal import Decimal
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 from aiohttp import web
 
 from perp_bot.core.errors import PerpBotError, VenueAway
+from perp_bot.practice.accounts_file import parse_accounts, parse_funds, read_accounts, with_funds
+from perp_bot.practice.fault_script import FaultScript
 from perp_bot.practice.server.http import Server, listen
 from perp_bot.practice.server.venue import Venue
 from perp_bot.practice.settings import Cadence, Limits, Settings
@@ -23,7 +27,8 @@ _START_WITHIN_S = 10.0
 class PracticeServer:
     """`with PracticeServer(speed=None) as venue:` serves on 127.0.0.1 until the block ends.
 
-    `speed` None steps, N runs N times faster than real time. `start` as the command's `--start`.
+    `speed` None steps, N runs N times faster than real time. `start` as the command's `--start`; `accounts` a file or
+    what it holds; `fund` USD by address; `open_accounts` gives every new signer money; `faults` a file of them.
     """
 
     def __init__(
@@ -35,14 +40,23 @@ class PracticeServer:
         port: int = 0,
         limits: Limits | None = None,
         cadence: Cadence | None = None,
+        accounts: Path | object = (),
+        fund: Mapping[str, Decimal | float | str] | None = None,
+        open_accounts: bool = False,
+        faults: Path | None = None,
     ) -> None:
+        known = read_accounts(accounts) if isinstance(accounts, Path) else parse_accounts(accounts)
+        funds = parse_funds(f"{address}={usd}" for address, usd in (fund or {}).items())
         self._settings = Settings(
             speed=speed,
             start=None if start is None else str(start),
             seed=seed,
             limits=limits or Limits(),
             cadence=cadence or Cadence(),
+            accounts=tuple(with_funds(known, funds)),
+            open_accounts=open_accounts,
         )
+        self._script = FaultScript() if faults is None else FaultScript.read(faults)
         self._port = port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="practice-venue", daemon=True)
@@ -110,13 +124,16 @@ class PracticeServer:
         """Advance to the `count`-th next close of `to`; return the time once every frame is written."""
         return self._call(self._serving().publisher.step(to, count), timeout_s)
 
-    def set_faults(self, **changes: object) -> None:
-        """Merge faults, for example `silent=True, status_502={"for_s": 5}, delist="SOL", clear=True`."""
+    def set_faults(self, **changes: object) -> dict[str, Any]:
+        """Merge faults, for example `silent=True, status_502={"for_s": 5}, delist="SOL", clear=True`.
 
-        async def change() -> None:
-            self._serving().set_faults(changes)
+        Returns the replies to what happens at once, for example to `act={"user": ..., "action": {...}}`.
+        """
 
-        self._call(change(), 5.0)
+        async def change() -> dict[str, Any]:
+            return self._serving().control.set_faults(changes)
+
+        return self._call(change(), 5.0)
 
     def set_limits(self, **changes: float) -> None:
         """Change limits, for example `weight_per_minute=100_000`."""
@@ -160,6 +177,7 @@ class PracticeServer:
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
         server = Server(Venue(self._settings))
+        server.control.follow(self._script)
         runner = web.AppRunner(server.application(), access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await runner.setup()
         try:

@@ -14,6 +14,7 @@ from practice_socket import Socket, candle_rows
 from perp_bot.core.errors import UsageError
 from perp_bot.practice.app import serve
 from perp_bot.practice.faults import NAMES, Faults
+from perp_bot.practice.server.interventions import FIELDS
 from perp_bot.practice.thread import PracticeServer
 
 Connect = Callable[[PracticeServer], Socket]
@@ -236,9 +237,10 @@ def test_status_tells_the_faults_in_force(stepped: PracticeServer) -> None:
 
 
 def test_the_documentation_names_every_fault() -> None:
-    """docs/practice-venue.md lists each fault by its name."""
-    text = (Path(__file__).parents[2] / "docs" / "practice-venue.md").read_text()
-    assert [name for name in sorted(NAMES) if f"`{name}`" not in text] == []
+    """The pages of venue and exchange list each fault, and what happens once, by its name."""
+    docs = Path(__file__).parents[2] / "docs"
+    text = "".join((docs / name).read_text() for name in ("practice-venue.md", "practice-exchange.md"))
+    assert [name for name in sorted(NAMES | set(FIELDS)) if f"`{name}`" not in text] == []
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ Examples:
   perpbot practice serve
   perpbot practice serve --speed 60 --start 400
   perpbot practice serve --speed step --port 0
+  perpbot practice serve --fund 0x0000000000000000000000000000000000000001=5000
 """
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -39,11 +40,29 @@ Examples:
 @click.option(
     "--faults", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="JSON file of faults to switch on."
 )
+@click.option(
+    "--accounts",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="JSON or YAML file of accounts with agents and positions.",
+)
+@click.option("--fund", multiple=True, metavar="ADDRESS=USD", help="Give an account money; repeatable.")
+@click.option("--open-accounts", is_flag=True, help="Every new signer gets 10,000 USDC; for playing only.")
 @click.pass_obj
 def serve(
-    call: Invocation, host: str, port: int, speed: str, start: str | None, seed: int, faults: Path | None
+    call: Invocation,
+    host: str,
+    port: int,
+    speed: str,
+    start: str | None,
+    seed: int,
+    faults: Path | None,
+    accounts: Path | None,
+    fund: tuple[str, ...],
+    open_accounts: bool,
 ) -> None:
     """Serve the venue until interrupted.
+
+    It trades for the accounts of --accounts and --fund alone, as the real venue does for those who have deposited.
 
     At speed 1 a restart with the same seed and without --start continues the market of the last time
     (practice-venue.json beside the database remembers it); --start or another seed begins a new one.
@@ -52,7 +71,18 @@ def serve(
     state = call.load().data.db_path.parent / "practice-venue.json" if venue_speed == 1.0 else None
     from perp_bot.practice.app import serve as serve_venue
 
-    serve_venue(host=host, port=port, speed=venue_speed, start=start, seed=seed, faults=faults, state=state)
+    serve_venue(
+        host=host,
+        port=port,
+        speed=venue_speed,
+        start=start,
+        seed=seed,
+        faults=faults,
+        state=state,
+        accounts=accounts,
+        fund=fund,
+        open_accounts=open_accounts,
+    )
 
 
 def speed_of(text: str) -> float | None:

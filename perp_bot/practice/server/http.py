@@ -1,4 +1,4 @@
-"""The HTTP side: /info with the venue's status codes and bodies, and the practice venue's own control requests."""
+"""The HTTP side: /info and /exchange with the venue's status codes and bodies."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, fields
 from typing import Any
 
 from aiohttp import web
 
-from perp_bot.core.errors import UsageError, VenueError
-from perp_bot.practice.server import info, streams
+from perp_bot.core.errors import VenueError
+from perp_bot.practice.server import info
+from perp_bot.practice.server.actions import CUT, NOT_READ, Actions
+from perp_bot.practice.server.control import Control
+from perp_bot.practice.server.fields import NULL_500, BadRequest
 from perp_bot.practice.server.hub import Hub
 from perp_bot.practice.server.limits import RollingBudget, base_weight, row_weight
 from perp_bot.practice.server.publisher import Publisher
 from perp_bot.practice.server.sockets import Sockets
+from perp_bot.practice.server.subscription import encode
 from perp_bot.practice.server.venue import Venue
-from perp_bot.practice.settings import Limits
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +56,10 @@ class Server:
         self.venue = venue
         self.hub = Hub(venue)
         self.publisher = Publisher(venue, self.hub)
-        self._sockets = Sockets(venue, self.hub, self.publisher)
         self._weights = RollingBudget()
+        self._actions = Actions(venue, self.publisher, self._weights)
+        self._sockets = Sockets(venue, self.hub, self.publisher, self._actions)
+        self.control = Control(venue, self.hub, self.publisher, self._weights, self._actions)
         self._publishing: asyncio.Task[None] | None = None
 
     def application(self) -> web.Application:
@@ -64,11 +67,10 @@ class Server:
         app = web.Application(client_max_size=1 << 22)
         app.router.add_post("/info", self._info)
         app.router.add_get("/info", _not_allowed, allow_head=False)
+        app.router.add_post("/exchange", self._exchange)
+        app.router.add_get("/exchange", _not_allowed, allow_head=False)
         app.router.add_get("/ws", self._sockets.serve, allow_head=False)
-        app.router.add_get("/practice/status", self._status)
-        app.router.add_post("/practice/step", self._step)
-        app.router.add_post("/practice/faults", self._faults)
-        app.router.add_post("/practice/limits", self._limits)
+        self.control.add_to(app)
         app.on_startup.append(self._begin)
         app.on_shutdown.append(self._end)
         return app
@@ -83,15 +85,12 @@ class Server:
             await asyncio.gather(self._publishing, return_exceptions=True)
 
     async def _info(self, request: web.Request) -> web.Response:
-        if request.content_type != "application/json":
-            return web.Response(status=415, text=_NO_CONTENT_TYPE)
-        try:
-            asked = json.loads(await request.read())
-        except ValueError:
-            return web.Response(status=400, text=_NO_JSON)
+        asked = await _body(request)
+        if isinstance(asked, web.Response):
+            return asked
         try:
             kind = info.request_type(asked)
-        except info.BadRequest:
+        except BadRequest:
             kind = None
         faults = self.venue.faults
         if delay_s := faults.delay_s(kind):
@@ -106,95 +105,41 @@ class Server:
         try:
             await info.warm(self.venue, asked)
             reply = info.answer(self.venue, asked)
-        except info.BadRequest:
+        except BadRequest:
             return web.Response(status=422, text=_NO_TYPE)
-        if reply is info.NULL_500:
+        if reply is NULL_500:
             return _null(500)
         self._weights.spend(ip, self.venue.clock.now_ms(), row_weight(kind, info.row_count(reply)))
-        return web.Response(body=streams.encode(reply), content_type="application/json")
+        return web.Response(body=encode(reply), content_type="application/json")
 
-    async def _status(self, request: web.Request) -> web.Response:
-        ip = request.remote or "?"
-        return web.json_response(
-            {
-                **self.venue.label(),
-                "faults": self.venue.faults.report(),
-                "limits": asdict(self.venue.limits),
-                "cadence": asdict(self.venue.settings.cadence),
-                "connections": len(self.hub.connections),
-                "weight_used": self._weights.used(ip, self.venue.clock.now_ms()),
-            }
-        )
-
-    async def _step(self, request: web.Request) -> web.Response:
-        body = await _object(request)
-        to, count = body.get("to", "1m"), body.get("count", 1)
-        if (
-            not isinstance(to, str)
-            or isinstance(count, bool)
-            or not isinstance(count, int)
-            or set(body) - {"to", "count"}
-        ):
-            return _refused('expected {"to": timeframe, "count": number}')
-        try:
-            at_ms = await self.publisher.step(to, count)
-        except UsageError as error:
-            return _refused(str(error))
-        return web.json_response({"time": at_ms, "step": self.venue.steps})
-
-    async def _faults(self, request: web.Request) -> web.Response:
-        body = await _object(request)
-        try:
-            self.set_faults(body)
-        except UsageError as error:
-            return _refused(str(error))
-        return web.json_response({"faults": self.venue.faults.report()})
-
-    def set_faults(self, changes: Mapping[str, object]) -> None:
-        """Merge changes into the faults in force (see `Faults.update`); UsageError when one is wrong."""
-        coins = self.venue.market
-        before = self.venue.faults.delisted()
-        closes = self.venue.faults.update(changes)
-        strangers = {name for name in self.venue.faults.delisted() if coins.history(name) is None}
-        if strangers:
-            self.venue.faults.update({"delist": sorted(before) or None})
-            raise UsageError(f"fault delist: the venue has no live coin {sorted(strangers)[0]!r}")
-        self.venue.now_ms()
-        if closes:
-            self.hub.close_all()
-
-    async def _limits(self, request: web.Request) -> web.Response:
-        body = await _object(request)
-        known = {field.name for field in fields(Limits)}
-        wrong = [
-            name
-            for name, value in body.items()
-            if name not in known or isinstance(value, bool) or not isinstance(value, int | float) or value <= 0
-        ]
-        if wrong:
-            return _refused(f"limit {wrong[0]!r}: known limits are {', '.join(sorted(known))}, each a positive number")
-        self.venue.set_limits(**body)
-        return web.json_response(asdict(self.venue.limits))
+    async def _exchange(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        if isinstance(body, web.Response):
+            return body
+        outcome = await self._actions.handle(body, request.remote or "?")
+        if outcome.false == CUT:
+            if request.transport is not None:
+                request.transport.close()
+            return web.Response(status=502)
+        if outcome.false == NOT_READ:
+            return web.Response(status=422, text=_NO_TYPE)
+        if outcome.false is not None:
+            return _false(outcome.false)
+        return web.Response(body=encode(outcome.reply), content_type="application/json")
 
 
 async def _not_allowed(_: web.Request) -> web.Response:
     return web.Response(status=405)
 
 
-async def _object(request: web.Request) -> dict[str, Any]:
-    """Return the body as an object; anything else is refused."""
-    raw = await request.read()
+async def _body(request: web.Request) -> Any:
+    """Return the JSON of a request, or the response that refuses it."""
+    if request.content_type != "application/json":
+        return web.Response(status=415, text=_NO_CONTENT_TYPE)
     try:
-        body = json.loads(raw) if raw.strip() else {}
+        return json.loads(await request.read())
     except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise web.HTTPBadRequest(text='{"error": "expected a JSON object"}', content_type="application/json")
-    return body
-
-
-def _refused(reason: str) -> web.Response:
-    return web.json_response({"error": reason}, status=400)
+        return web.Response(status=400, text=_NO_JSON)
 
 
 def _null(status: int) -> web.Response:

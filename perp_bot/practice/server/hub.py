@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from aiohttp import ClientConnectionResetError, web
 
 from perp_bot.practice.server import streams
-from perp_bot.practice.server.streams import Subscription
+from perp_bot.practice.server.subscription import Subscription
 from perp_bot.practice.server.venue import Venue
 
 log = logging.getLogger(__name__)
@@ -113,6 +113,10 @@ class Hub:
         """Return how many subscriptions an IP has over all its connections."""
         return sum(len(one.subscriptions) for one in self.connections if one.ip == ip)
 
+    def users_of_ip(self, ip: str) -> set[str]:
+        """Return the users whose channels an IP listens to, over all its connections."""
+        return {sub.user for one in self.connections if one.ip == ip for sub in one.subscriptions.values()} - {""}
+
     def streams(self) -> dict[str, Subscription]:
         """Return every stream that someone listens to, by key, in a fixed order."""
         found = {key: sub for one in self.connections for key, sub in one.subscriptions.items()}
@@ -152,13 +156,14 @@ class Hub:
     def subscribe(self, connection: Connection, sub: Subscription) -> None:
         """Add a subscription and send what it gets at once.
 
-        A stepped venue sends nothing but the acknowledgement until the clock is subscribed (last, by its clients) or
-        the next step is made: the replay of the current minute comes first and in order.
+        Of the market a stepped venue sends nothing but the acknowledgement until the clock is subscribed (last, by its
+        clients) or the next step is made: the replay of the current minute comes first and in order. What a user's
+        channel begins with is the state of the moment and comes at once.
         """
         connection.subscriptions[sub.key] = sub
         if sub.kind == streams.CLOCK:
             connection.follows_clock = True
-        if self._venue.clock.stepped:
+        if self._venue.clock.stepped and not sub.user:
             return
         now_ms = self._venue.now_ms()
         if sub.kind == streams.CLOCK:

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from perp_bot.core.timeframes import FIXED_MS, HOUR_MS, TIMEFRAMES
 from perp_bot.practice.market import candles
-from perp_bot.practice.server import account, meta, shapes
+from perp_bot.practice.server import account_reads, meta, shapes
+from perp_bot.practice.server.fields import NULL_500, BadRequest, is_foreign_dex, text_of, time_of, time_or
 from perp_bot.practice.server.venue import Venue
 
 FUNDING_ROWS = 500
 RECENT_TRADES = 10
-_LATEST_TIME_MS = 1 << 53
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
-_CLOID = re.compile(r"0x[0-9a-fA-F]{32}")
 
-
-class BadRequest(Exception):
-    """A missing or wrong field, or an unknown type: 422 over HTTP, an error payload over the socket."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerNull:
-    """The venue's answer to some unknown names: status 500 with the body null."""
-
-
-NULL_500 = ServerNull()
 
 Handler = Callable[["Venue", Mapping[str, Any]], Any]
 
@@ -74,47 +59,17 @@ async def warm(venue: Venue, request: Mapping[str, Any]) -> None:
 
 def answer(venue: Venue, request: Mapping[str, Any]) -> Any:
     """Return the answer to a request of a known type; BadRequest when a field is missing or wrong."""
+    if request["type"] in account_reads.HANDLERS:
+        venue.catch_up()
     return HANDLERS[request["type"]](venue, request)
 
 
-def _user(request: Mapping[str, Any]) -> str:
-    user = request.get("user")
-    if not isinstance(user, str) or not _ADDRESS.fullmatch(user):
-        raise BadRequest
-    return user.lower()
-
-
-def _text(request: Mapping[str, Any], key: str) -> str:
-    value = request.get(key)
-    if not isinstance(value, str):
-        raise BadRequest
-    return value
-
-
-def _time(request: Mapping[str, Any], key: str) -> int:
-    value = request.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LATEST_TIME_MS:
-        raise BadRequest
-    return value
-
-
-def _time_or(request: Mapping[str, Any], key: str, default: int) -> int:
-    return default if request.get(key) is None else _time(request, key)
-
-
-def _foreign_dex(request: Mapping[str, Any]) -> bool:
-    dex = request.get("dex")
-    if dex is not None and not isinstance(dex, str):
-        raise BadRequest
-    return bool(dex)
-
-
 def _meta(venue: Venue, request: Mapping[str, Any]) -> Any:
-    return NULL_500 if _foreign_dex(request) else meta.meta(venue.market, venue.now_ms())
+    return NULL_500 if is_foreign_dex(request) else meta.meta(venue.market, venue.now_ms())
 
 
 def _meta_and_ctxs(venue: Venue, request: Mapping[str, Any]) -> Any:
-    if _foreign_dex(request):
+    if is_foreign_dex(request):
         return NULL_500
     now_ms = venue.now_ms()
     market = venue.market
@@ -122,11 +77,11 @@ def _meta_and_ctxs(venue: Venue, request: Mapping[str, Any]) -> Any:
 
 
 def _all_mids(venue: Venue, request: Mapping[str, Any]) -> Any:
-    return NULL_500 if _foreign_dex(request) else shapes.all_mids(venue.market, venue.now_ms())
+    return NULL_500 if is_foreign_dex(request) else shapes.all_mids(venue.market, venue.now_ms())
 
 
 def _l2_book(venue: Venue, request: Mapping[str, Any]) -> Any:
-    coin = _text(request, "coin")
+    coin = text_of(request, "coin")
     figures, mantissa = request.get("nSigFigs"), request.get("mantissa")
     if figures not in (None, 2, 3, 4, 5) or isinstance(figures, bool) or mantissa not in (None, 1, 2, 5):
         raise BadRequest
@@ -141,10 +96,10 @@ def _candles(venue: Venue, request: Mapping[str, Any]) -> Any:
     asked = request.get("req")
     if not isinstance(asked, Mapping):
         raise BadRequest
-    name, interval = _text(asked, "coin"), _text(asked, "interval")
-    start_ms = _time(asked, "startTime")
+    name, interval = text_of(asked, "coin"), text_of(asked, "interval")
+    start_ms = time_of(asked, "startTime")
     now_ms = venue.now_ms()
-    end_ms = _time_or(asked, "endTime", now_ms)
+    end_ms = time_or(asked, "endTime", now_ms)
     if interval not in TIMEFRAMES:
         raise BadRequest
     if not venue.market.knows(name):
@@ -162,10 +117,10 @@ def _candles(venue: Venue, request: Mapping[str, Any]) -> Any:
 
 
 def _funding(venue: Venue, request: Mapping[str, Any]) -> Any:
-    name = _text(request, "coin")
-    start_ms = _time(request, "startTime")
+    name = text_of(request, "coin")
+    start_ms = time_of(request, "startTime")
     now_ms = venue.now_ms()
-    end_ms = min(now_ms, _time_or(request, "endTime", now_ms))
+    end_ms = min(now_ms, time_or(request, "endTime", now_ms))
     if not venue.market.knows(name):
         return NULL_500
     market = venue.market.history(name)
@@ -199,7 +154,7 @@ def _predicted(venue: Venue, _: Mapping[str, Any]) -> Any:
 
 
 def _recent_trades(venue: Venue, request: Mapping[str, Any]) -> Any:
-    name = _text(request, "coin")
+    name = text_of(request, "coin")
     if not venue.market.knows(name):
         return NULL_500
     now_ms = venue.now_ms()
@@ -208,47 +163,6 @@ def _recent_trades(venue: Venue, request: Mapping[str, Any]) -> Any:
 
 def _exchange_status(venue: Venue, _: Mapping[str, Any]) -> Any:
     return {"specialStatuses": None, "time": venue.told_ms(), "practice": venue.label()}
-
-
-def _clearinghouse(venue: Venue, request: Mapping[str, Any]) -> Any:
-    _user(request)
-    return NULL_500 if _foreign_dex(request) else account.clearinghouse_state(venue.told_ms())
-
-
-def _order_status(_: Venue, request: Mapping[str, Any]) -> Any:
-    _user(request)
-    oid = request.get("oid")
-    if isinstance(oid, bool) or not (isinstance(oid, int) or (isinstance(oid, str) and _CLOID.fullmatch(oid))):
-        raise BadRequest
-    return {"status": "unknownOid"}
-
-
-def _since(_: Venue, request: Mapping[str, Any]) -> Any:
-    """Answer a time range of an account that did nothing."""
-    _user(request)
-    _time(request, "startTime")
-    _time_or(request, "endTime", 0)
-    return []
-
-
-def _active_asset(venue: Venue, request: Mapping[str, Any]) -> Any:
-    user, name = _user(request), _text(request, "coin")
-    now_ms = venue.now_ms()
-    for coin in venue.market.specs:
-        if coin.name == name:
-            mark_px = shapes.asset_ctx(venue.market, coin, now_ms)["markPx"]
-            return account.active_asset_data(user, name, coin.max_leverage, mark_px)
-    return NULL_500
-
-
-def _of_user(value: Callable[[Venue], Any]) -> Handler:
-    """Make a handler that checks the user and answers with `value`."""
-
-    def handler(venue: Venue, request: Mapping[str, Any]) -> Any:
-        _user(request)
-        return value(venue)
-
-    return handler
 
 
 HANDLERS: dict[str, Handler] = {
@@ -265,25 +179,7 @@ HANDLERS: dict[str, Handler] = {
     "exchangeStatus": _exchange_status,
     "perpDexs": lambda _venue, _: [None],
     "perpsAtOpenInterestCap": lambda _venue, _: [],
-    "clearinghouseState": _clearinghouse,
-    "spotClearinghouseState": _of_user(lambda _: {"balances": []}),
-    "openOrders": _of_user(lambda _: []),
-    "frontendOpenOrders": _of_user(lambda _: []),
-    "orderStatus": _order_status,
-    "historicalOrders": _of_user(lambda _: []),
-    "userFills": _of_user(lambda _: []),
-    "userFillsByTime": _since,
-    "userFunding": _since,
-    "userNonFundingLedgerUpdates": _since,
-    "userRateLimit": _of_user(lambda _: account.rate_limit()),
-    "userFees": _of_user(lambda venue: account.fees(venue.now_ms())),
-    "userRole": _of_user(lambda _: {"role": "missing"}),
-    "portfolio": _of_user(lambda venue: account.portfolio(venue.now_ms())),
-    "extraAgents": _of_user(lambda _: []),
-    "activeAssetData": _active_asset,
-    "subAccounts": _of_user(lambda _: None),
-    "userTwapSliceFills": _of_user(lambda _: []),
-    "userVaultEquities": _of_user(lambda _: []),
+    **account_reads.HANDLERS,
 }
 
 

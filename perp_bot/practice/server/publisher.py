@@ -1,4 +1,4 @@
-"""Publishes the market: at a tick of wall time when the clock runs, minute by minute when it is stepped."""
+"""Publishes market and accounts: at a tick of wall time when the clock runs, minute by minute when it is stepped."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 
 from perp_bot.core.errors import UsageError
 from perp_bot.core.timeframes import MINUTE_MS, TIMEFRAMES, close_of, open_of
-from perp_bot.practice.server import streams
+from perp_bot.practice.server import streams, user_streams
 from perp_bot.practice.server.hub import Connection, Hub
-from perp_bot.practice.server.streams import CLOCK, Subscription
+from perp_bot.practice.server.streams import CLOCK
+from perp_bot.practice.server.subscription import Subscription
 from perp_bot.practice.server.venue import Venue
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ class Publisher:
         self._bests: dict[str, str] = {}
         self._stepping = asyncio.Lock()
         self._last_minute_ms = (venue.clock.now_ms() - MINUTE_MS, venue.clock.now_ms())
+        self._cut_s = time.monotonic()  # when all sockets were last cut by a fault that repeats
+        self.before_time_passes: Callable[[int], None] = lambda _: None  # called with the venue's time
 
     async def run(self) -> None:
         """Publish until cancelled; hang up on idle sockets in either mode."""
@@ -39,7 +42,9 @@ class Publisher:
         while True:
             await asyncio.sleep(cadence.tick_wall_ms / 1_000.0)
             try:
+                self._cut_again()
                 if not self._venue.clock.stepped:
+                    self.before_time_passes(self._venue.clock.now_ms())
                     self.tick()
                     if time.monotonic() >= next_clock_s:
                         next_clock_s = time.monotonic() + cadence.clock_wall_ms / 1_000.0
@@ -68,6 +73,42 @@ class Publisher:
             self._hub.publish(sub, streams.closed_candles(self._venue, sub, from_ms, now_ms))
             if _passed(self._venue.settings.cadence.candle_ms, from_ms, now_ms):
                 self._hub.publish(sub, streams.running_candle(self._venue, sub, now_ms))
+        self._venue.exchange.advance(now_ms)
+        told = self.tell_users(now_ms)
+        if _passed(self._venue.settings.cadence.account_ms, from_ms, now_ms):
+            self._tell_states([sub for sub in found if sub.user and sub.key not in told], now_ms)
+
+    def tell_users(self, now_ms: int, acted: str = "") -> set[str]:
+        """Publish what happened to accounts, then the states of those concerned; return the streams of states told.
+
+        `acted`: whose action was just carried out; it changes states that no event tells of (a leverage).
+        """
+        events = self._venue.exchange.drain()
+        users = {event.user for event in events} | {acted}
+        subs = [sub for sub in self._hub.streams().values() if sub.user in users]
+        if not subs:
+            return set()
+        for event in events:
+            for sub in subs:
+                text = user_streams.happened(sub, event)
+                if text is not None:
+                    self._hub.publish(sub, [text])
+        self._tell_states(subs, now_ms)
+        return {sub.key for sub in subs if sub.kind in user_streams.STATES}
+
+    def _tell_states(self, subs: list[Subscription], now_ms: int) -> None:
+        for sub in subs:
+            if sub.kind in user_streams.STATES:
+                self._hub.publish(sub, user_streams.state(self._venue, sub, now_ms))
+
+    def _cut_again(self) -> None:
+        """Cut all sockets when a fault wants it every so many seconds."""
+        every_s = self._venue.faults.close_every_s()
+        if every_s is None:
+            self._cut_s = time.monotonic()
+        elif time.monotonic() >= self._cut_s + every_s:
+            self._cut_s = time.monotonic()
+            self._hub.close_all()
 
     def _is_due(self, sub: Subscription, from_ms: int, now_ms: int) -> bool:
         cadence = self._venue.settings.cadence
@@ -112,14 +153,17 @@ class Publisher:
             return target_ms
 
     def _one_minute(self, from_ms: int, until_ms: int) -> None:
+        self.before_time_passes(from_ms)
         self._venue.clock.set(until_ms)
-        self._venue.now_ms()
+        self._venue.catch_up()
         self._venue.steps += 1
         self._last_minute_ms = (from_ms, until_ms)
         self._hub.published_ms = until_ms
         subs = list(self._hub.streams().values())
         for sub, text in self._minute_frames(subs, from_ms, until_ms):
             self._hub.publish(sub, [text])
+        told = self.tell_users(until_ms)
+        self._tell_states([sub for sub in subs if sub.user and sub.key not in told], until_ms)
         self._tell_time()
 
     def replay(self, connection: Connection) -> None:

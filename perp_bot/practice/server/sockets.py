@@ -12,24 +12,32 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from perp_bot.practice.server import info, streams
+from perp_bot.practice.server.actions import CUT, NOT_READ, Actions
+from perp_bot.practice.server.fields import NULL_500, BadRequest
 from perp_bot.practice.server.hub import Connection, Hub
 from perp_bot.practice.server.limits import RollingBudget
 from perp_bot.practice.server.publisher import Publisher
+from perp_bot.practice.server.subscription import FatalSubscription, UnknownSubscription, encode, frame
 from perp_bot.practice.server.venue import Venue
 
 log = logging.getLogger(__name__)
 
 _CLOSE_DELAY_S = 0.1  # the venue hangs up 90 to 155 ms after a subscription to an unknown coin
 _LARGEST_FRAME = 1 << 20
+_NOT_READ = "Failed to deserialize the JSON body into the target type"
+_FALSE_ANSWERS = {"status_429": "429 Too Many Requests", "null_500": "500 Internal Server Error"}
+_NO_ANSWER = "502 Bad Gateway"
 
 
 class Sockets:
     """The /ws endpoint."""
 
-    def __init__(self, venue: Venue, hub: Hub, publisher: Publisher) -> None:
+    def __init__(self, venue: Venue, hub: Hub, publisher: Publisher, actions: Actions) -> None:
         self._venue = venue
         self._hub = hub
         self._publisher = publisher
+        self._actions = actions
+        self._acting: set[asyncio.Task[None]] = set()
         self._opened = RollingBudget()
         self._said = RollingBudget()
 
@@ -80,59 +88,83 @@ class Sockets:
             self._not_understood(connection, text)
 
     def _not_understood(self, connection: Connection, text: str) -> None:
-        connection.send("error", streams.frame("error", f"Error parsing JSON into valid websocket request: {text}"))
+        connection.send("error", frame("error", f"Error parsing JSON into valid websocket request: {text}"))
 
     async def _change(self, connection: Connection, text: str, method: str, wanted: object) -> None:
         try:
             sub = streams.parse(wanted, self._venue)
-        except streams.UnknownSubscription:
+        except UnknownSubscription:
             self._not_understood(connection, text)
             return
-        except streams.FatalSubscription:
+        except FatalSubscription:
             await asyncio.sleep(_CLOSE_DELAY_S)
             connection.hang_up()
             return
-        shown = streams.encode(sub.echo).decode()
+        shown = encode(sub.echo).decode()
         known = sub.key in connection.subscriptions
         if method == "subscribe" and known:
-            connection.send("error", streams.frame("error", f"Already subscribed: {shown}"))
+            connection.send("error", frame("error", f"Already subscribed: {shown}"))
             return
         if method == "unsubscribe" and not known:
-            connection.send("error", streams.frame("error", f"Already unsubscribed: {shown}"))
+            connection.send("error", frame("error", f"Already unsubscribed: {shown}"))
             return
         most = self._venue.limits.subscriptions
         if method == "subscribe" and self._hub.subscriptions_of_ip(connection.ip) >= most:
-            connection.send("error", streams.frame("error", f"Cannot subscribe to more than {most} channels."))
+            connection.send("error", frame("error", f"Cannot subscribe to more than {most} channels."))
             return
-        acknowledged = streams.frame("subscriptionResponse", {"method": method, "subscription": sub.echo})
+        if method == "subscribe" and sub.user and self._is_one_user_too_many(connection.ip, sub.user):
+            text = f"Cannot track more than {self._venue.limits.users} total users."
+            connection.send("error", frame("error", text))
+            return
+        acknowledged = frame("subscriptionResponse", {"method": method, "subscription": sub.echo})
         connection.send("subscriptionResponse", acknowledged)
         if method == "unsubscribe":
             del connection.subscriptions[sub.key]
             connection.follows_clock = connection.follows_clock and sub.kind != streams.CLOCK
             return
+        if sub.user:  # what has happened belongs into the snapshot, not after it
+            self._publisher.tell_users(self._venue.catch_up())
         self._hub.subscribe(connection, sub)
         if sub.kind == streams.CLOCK and self._venue.clock.stepped:
             self._publisher.replay(connection)
 
+    def _is_one_user_too_many(self, ip: str, user: str) -> bool:
+        users = self._hub.users_of_ip(ip)
+        return user not in users and len(users) >= self._venue.limits.users
+
     async def _post(self, connection: Connection, text: str, number: int, wanted: object) -> None:
-        if not isinstance(wanted, Mapping) or wanted.get("type") != "info":
+        kind = wanted.get("type") if isinstance(wanted, Mapping) else None
+        if kind not in ("info", "action") or not isinstance(wanted, Mapping):
             self._not_understood(connection, text)
             return
         payload = wanted.get("payload")
+        if kind == "action":  # apart from the conversation, which a delayed answer must not hold up
+            task = asyncio.create_task(self._post_action(connection, number, payload), name="practice-posted-action")
+            self._acting.add(task)
+            task.add_done_callback(self._acting.discard)
+            return
         try:
-            kind = info.request_type(payload)
+            asked = info.request_type(payload)
             if not isinstance(payload, Mapping):
-                raise info.BadRequest
+                raise BadRequest
             data = info.answer(self._venue, payload)
-        except info.BadRequest:
-            response: dict[str, Any] = {
-                "type": "error",
-                "payload": "Failed to deserialize the JSON body into the target type",
-            }
+        except BadRequest:
+            response: dict[str, Any] = {"type": "error", "payload": _NOT_READ}
         else:
-            told = None if data is info.NULL_500 else data
-            response = {"type": "info", "payload": {"type": kind, "data": told}}
-        connection.send("post", streams.frame("post", {"id": number, "response": response}))
+            response = {"type": "info", "payload": {"type": asked, "data": None if data is NULL_500 else data}}
+        connection.send("post", frame("post", {"id": number, "response": response}))
+
+    async def _post_action(self, connection: Connection, number: int, payload: object) -> None:
+        outcome = await self._actions.handle(payload, None)
+        if outcome.false == CUT:
+            connection.hang_up()
+            return
+        response: dict[str, Any] = {"type": "action", "payload": outcome.reply}
+        if outcome.false == NOT_READ:
+            response = {"type": "error", "payload": _NOT_READ}
+        elif outcome.false is not None:
+            response = {"type": "error", "payload": _FALSE_ANSWERS.get(outcome.false, _NO_ANSWER)}
+        connection.send("post", frame("post", {"id": number, "response": response}))
 
 
 def _wall_ms() -> int:

@@ -2,55 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from perp_bot.core.timeframes import HOUR_MS, MINUTE_MS, TIMEFRAMES, close_of, open_of
 from perp_bot.practice.market import candles
 from perp_bot.practice.market.context import ORACLE_STEP_S
-from perp_bot.practice.server import shapes
+from perp_bot.practice.server import shapes, user_streams
+from perp_bot.practice.server.subscription import (
+    FatalSubscription,
+    Subscription,
+    UnknownSubscription,
+    frame,
+    subscription,
+)
 from perp_bot.practice.server.venue import Venue
 
 FAST_DEPTH = 5
 FIRST_TRADES = 30
 CLOCK = "practiceClock"
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
-_USER_SNAPSHOTS = {
-    "userFills": "fills",
-    "userFundings": "fundings",
-    "userNonFundingLedgerUpdates": "nonFundingLedgerUpdates",
-}
 _COIN_KINDS = frozenset({"l2Book", "bbo", "trades", "candle", "activeAssetCtx"})
-_USER_KINDS = frozenset({"orderUpdates", "userEvents", *_USER_SNAPSHOTS})
-
-encode = msgspec.json.encode
-
-
-class UnknownSubscription(Exception):
-    """Not a subscription at all: answered by an error frame."""
-
-
-class FatalSubscription(Exception):
-    """A coin or aggregation that does not exist: the venue closes the socket without a word."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """One normalised subscription; `key` names the stream, equal for equal ones."""
-
-    kind: str
-    key: str
-    echo: Mapping[str, Any]  # as acknowledged, defaults filled in
-    coin: str = ""
-    interval: str = ""
-    sig_figs: int | None = None
-    mantissa: int | None = None
-    fast: bool = False
 
 
 def parse(request: object, venue: Venue) -> Subscription:
@@ -59,16 +32,13 @@ def parse(request: object, venue: Venue) -> Subscription:
         raise UnknownSubscription
     kind: str = request["type"]
     if kind == CLOCK:
-        return _subscription(kind, {"type": kind})
+        return subscription({"type": kind})
     if kind == "allMids":
         if request.get("dex"):
             raise FatalSubscription
-        return _subscription(kind, {"type": kind, "dex": None})
-    if kind in _USER_KINDS:
-        user = request.get("user")
-        if not isinstance(user, str) or not _ADDRESS.fullmatch(user):
-            raise UnknownSubscription
-        return _subscription(kind, {"type": kind, "user": user.lower()})
+        return subscription({"type": kind, "dex": None})
+    if kind in user_streams.KINDS:
+        return user_streams.parse(request, venue)
     coin = request.get("coin")
     if kind not in _COIN_KINDS or not isinstance(coin, str):
         raise UnknownSubscription
@@ -78,10 +48,10 @@ def parse(request: object, venue: Venue) -> Subscription:
         if request.get("interval") not in TIMEFRAMES:
             raise UnknownSubscription
         interval: str = request["interval"]
-        return _subscription(kind, {"type": kind, "coin": coin, "interval": interval}, coin=coin, interval=interval)
+        return subscription({"type": kind, "coin": coin, "interval": interval}, coin=coin, interval=interval)
     if kind == "l2Book":
         return _book(request, coin)
-    return _subscription(kind, {"type": kind, "coin": coin}, coin=coin)
+    return subscription({"type": kind, "coin": coin}, coin=coin)
 
 
 def _book(request: Mapping[str, Any], coin: str) -> Subscription:
@@ -93,24 +63,7 @@ def _book(request: Mapping[str, Any], coin: str) -> Subscription:
     if figures not in (None, 2, 3, 4, 5) or (mantissa is not None and (figures != 5 or mantissa not in (2, 5))):
         raise FatalSubscription
     echo = {"type": "l2Book", "coin": coin, "nSigFigs": figures, "mantissa": mantissa, "fast": bool(fast)}
-    return _subscription("l2Book", echo, coin=coin, sig_figs=figures, mantissa=mantissa, fast=bool(fast))
-
-
-def _subscription(
-    kind: str,
-    echo: Mapping[str, Any],
-    coin: str = "",
-    interval: str = "",
-    sig_figs: int | None = None,
-    mantissa: int | None = None,
-    fast: bool = False,
-) -> Subscription:
-    return Subscription(kind, encode(echo).decode(), echo, coin, interval, sig_figs, mantissa, fast)
-
-
-def frame(channel: str, data: Any) -> str:
-    """Return one frame as text."""
-    return encode({"channel": channel, "data": data}).decode()
+    return subscription(echo, coin=coin, sig_figs=figures, mantissa=mantissa, fast=bool(fast))
 
 
 def first_frames(venue: Venue, sub: Subscription, at_ms: int) -> Iterator[str]:
@@ -121,9 +74,8 @@ def first_frames(venue: Venue, sub: Subscription, at_ms: int) -> Iterator[str]:
             yield frame("trades", rows)
     elif sub.kind == "candle":
         yield from running_candle(venue, sub, at_ms)
-    elif sub.kind in _USER_SNAPSHOTS:
-        field = _USER_SNAPSHOTS[sub.kind]
-        yield frame(sub.kind, {"isSnapshot": True, "user": sub.echo["user"], field: []})
+    elif sub.user:
+        yield from user_streams.first_frames(venue, sub, at_ms)
     else:
         yield from state(venue, sub, at_ms)
 
