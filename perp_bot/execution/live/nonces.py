@@ -20,7 +20,7 @@ from perp_bot.ops.instance_lock import InstanceLock
 
 MAX_AHEAD_MS = 23 * 3_600_000  # the venue refuses nonces a day ahead of its time
 _DIGITS = 20  # fixed width: the file is overwritten in place and never seen half empty
-_LOCK_WAIT_S = 2.0
+LOCK_WAIT_S = 2.0
 _POLL_S = 0.002
 
 
@@ -37,19 +37,28 @@ def signer_lock(folder: Path, address: str) -> InstanceLock:
 class NonceCounter:
     """Gives out the nonces of one signing key; safe from any thread and among processes."""
 
-    def __init__(self, folder: Path, address: str, *, wall_clock_ms: Callable[[], int] = wall_ms) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        address: str,
+        *,
+        wall_clock_ms: Callable[[], int] = wall_ms,
+        lock_wait_s: float = LOCK_WAIT_S,
+    ) -> None:
         """Begin after the last nonce in the key's file, if there is one.
 
         Raises:
             StoreError: when the file cannot be made, read or written, or holds no nonce.
+            DaemonBusy: another process holds the file's lock and does not give it back.
         """
         _make(folder)
         self._path = folder / f"{address.lower()}.nonce"
         self._wall_clock_ms = wall_clock_ms
+        self._lock_wait_s = lock_wait_s
         self._guard = threading.Lock()
         self._trouble: str | None = None
         try:
-            with _locked(self._path) as fd:
+            with _locked(self._path, self._lock_wait_s) as fd:
                 self._last = _read(fd, self._path)
                 _write(fd, self._last)
         except OSError as error:
@@ -77,7 +86,7 @@ class NonceCounter:
         """
         with self._guard:
             try:
-                with _locked(self._path) as fd:
+                with _locked(self._path, self._lock_wait_s) as fd:
                     self._last = self._next(max(self._last, self._newest(fd)))
                     _write(fd, self._last)
                     self._trouble = None
@@ -90,8 +99,8 @@ class NonceCounter:
         now_ms = self._wall_clock_ms()
         if last + 1 > now_ms + MAX_AHEAD_MS:
             raise ConfigError(
-                f"the last nonce ({last}) is {(last - now_ms) / 3_600_000:.0f} hours ahead of this machine's clock: the "
-                f"venue would refuse the next one. Set the clock right; if it is right now, remove {self._path}"
+                f"the last nonce ({last}) is {(last - now_ms) / 3_600_000:.0f} hours ahead of this machine's clock: "
+                f"the venue would refuse the next one. Set the clock right; if it is right now, remove {self._path}"
             )
         return max(now_ms, last + 1)
 
@@ -111,11 +120,11 @@ def _make(folder: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[int]:
+def _locked(path: Path, max_wait_s: float) -> Iterator[int]:
     """Open and lock the file anew each time: such a lock (flock) also keeps threads and forked children apart."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        deadline_s = monotonic_s() + _LOCK_WAIT_S
+        deadline_s = monotonic_s() + max_wait_s
         while True:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,8 +8,8 @@ There is no retry here: who gets `Unknown` has to ask (see `unknown`), who gets 
   before everything else. Because a proxy could say 429 too, what was answered so goes again only under the same nonce:
   if the first was taken after all, the venue refuses the second as a used nonce, and nothing is doubled.
 - **Unknown**: everything else. A request that left may have been taken, whatever came back: nothing in time, a cut
-  connection, a 5xx, a page of HTML, an answer that is not in the venue's form. A nonce refused as used belongs here: the
-  action that used it may be this one, sent twice by something in between.
+  connection, a 5xx, a page of HTML, an answer that is not in the venue's form. A nonce refused as used belongs here:
+  the action that used it may be this one, sent twice by something in between.
 """
 
 from __future__ import annotations
