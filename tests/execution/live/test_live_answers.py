@@ -166,6 +166,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(json_values, st.integers(1, 3))
 def test_whatever_comes_is_typed_or_malformed(value: Any, expected: int) -> None:
     """No other exception, and as many answers as entries."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ def test_it_survives_a_restart_and_a_clock_set_back(tmp_path: Path) -> None:
     assert again.take() == T0 + 1
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.booleans(), st.integers(-(10**7), 10**7)), max_size=40))
 def test_no_history_of_clocks_and_restarts_repeats_one(
     tmp_path_factory: pytest.TempPathFactory, history: list[tuple[bool, int]]
@@ -68,7 +70,7 @@ def test_no_history_of_clocks_and_restarts_repeats_one(
             taken.append(counter.take())
         except ConfigError:
             assert taken[-1] + 1 > wall.at_ms + nonces.MAX_AHEAD_MS
-    assert all(earlier < later for earlier, later in zip(taken, taken[1:], strict=False))
+    assert all(earlier < later for earlier, later in pairwise(taken))
 
 
 def test_threads_and_counters_of_one_process_share_the_file(tmp_path: Path) -> None:
@@ -117,7 +119,7 @@ def test_a_file_that_another_process_keeps_is_told(tmp_path: Path) -> None:
     counter = NonceCounter(tmp_path, ADDRESS, wall_clock_ms=Wall(), lock_wait_s=0.01)
     with counter.path.open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(DaemonBusy, match="holds .* does not give it back"):
+        with pytest.raises(DaemonBusy, match=r"holds .* does not give it back"):
             counter.take()
     assert counter.take() == T0
 

@@ -15,6 +15,12 @@ from perp_bot.execution.live.rejections import (
     rejection_of_status,
 )
 
+BUDGET = (
+    "Too many cumulative requests sent (97460 > 97456) for cumulative volume traded $87457.46. Place taker orders to "
+    "free up 1 request per USDC traded."
+)
+NO_MARGIN = "{} position does not have sufficient margin available to decrease leverage. To decrease leverage, "
+
 # The texts as venue_protocols section 3 has them, with numbers of captures.
 KNOWN = [
     ("Price must be divisible by tick size.", Reason.TICK),
@@ -40,11 +46,7 @@ KNOWN = [
     ("Order was never placed, already canceled, or filled.", Reason.GONE),
     ("User or API Wallet 0x0000000000000000000000000000000000000123 does not exist.", Reason.UNKNOWN_WALLET),
     ("Must deposit before performing actions. User: 0x0000000000000000000000000000000000000123", Reason.NO_DEPOSIT),
-    (
-        "Too many cumulative requests sent (97460 > 97456) for cumulative volume traded $87457.46. Place taker orders "
-        "to free up 1 request per USDC traded.",
-        Reason.ACTION_BUDGET,
-    ),
+    (BUDGET, Reason.ACTION_BUDGET),
     ("Signed action over weight limit of 200.", Reason.TOO_MANY_CANCELS),
     (
         "Cannot set scheduled cancel time until enough volume traded. Required: $1000000. Traded: $373.47.",
@@ -53,16 +55,8 @@ KNOWN = [
     ("Invalid leverage value", Reason.LEVERAGE_VALUE),
     ("Cannot switch leverage type with open position.", Reason.LEVERAGE_MODE),
     ("Cross margin is not allowed for this asset.", Reason.CROSS_FORBIDDEN),
-    (
-        "Isolated position does not have sufficient margin available to decrease leverage. To decrease leverage, add "
-        "margin to the position.",
-        Reason.LEVERAGE_MARGIN,
-    ),
-    (
-        "Cross position does not have sufficient margin available to decrease leverage. To decrease leverage, deposit "
-        "more collateral.",
-        Reason.LEVERAGE_MARGIN,
-    ),
+    (NO_MARGIN.format("Isolated") + "add margin to the position.", Reason.LEVERAGE_MARGIN),
+    (NO_MARGIN.format("Cross") + "deposit more collateral.", Reason.LEVERAGE_MARGIN),
     ("Only post-only orders allowed immediately after a network upgrade", Reason.POST_ONLY_PERIOD),
     ("Invalid nonce: duplicate nonce 1741107452532", Reason.NONCE_SPENT),
     ("Invalid nonce: duplicate or too low nonce 1741107452532", Reason.NONCE_SPENT),

@@ -121,7 +121,7 @@ def test_a_signer_cannot_leave_the_process() -> None:
 )
 def test_a_bad_key_is_one_clear_line_without_it(bad: str) -> None:
     """What was expected, where it comes from; never a value, also not in the chain of causes."""
-    with pytest.raises(ConfigError, match="^HL_PRIVATE_KEY: ") as caught:
+    with pytest.raises(ConfigError, match=r"^HL_PRIVATE_KEY: ") as caught:
         Signer(bad, is_mainnet=True)
     shown = "".join(traceback.format_exception(caught.value))
     assert "\n" not in str(caught.value)
