@@ -28,10 +28,10 @@ _held_guard = threading.Lock()
 class InstanceLock:
     """The right to be the daemon of a database, or of a signing key; held until `release` or the process's end."""
 
-    def __init__(self, path: Path, *, does: str = "works on this database") -> None:
-        """Name the lock file, and what its holder does, for the message to whoever comes second."""
+    def __init__(self, path: Path, *, signer: str | None = None) -> None:
+        """Name the lock file; `signer` is the address whose key it stands for, None where it is a database's."""
         self._path = path
-        self._does = does
+        self._signer = signer
         self._key = os.path.realpath(path)
         self._fd: int | None = None
 
@@ -80,6 +80,14 @@ class InstanceLock:
     ) -> None:
         self.release()
 
+    def _refusal(self, who: str) -> str:
+        if self._signer is not None:
+            return f"another perpbot ({who}) signs with the key of {self._signer} (lock {self._path}); stop it first"
+        return (
+            f"another perpbot ({who}) works on this database (lock {self._path}); "
+            "see `perpbot status`, or stop it first"
+        )
+
     def _open_locked(self) -> int:
         while True:
             try:
@@ -96,9 +104,7 @@ class InstanceLock:
                 if pid is None:
                     continue  # its holder ended between the two calls
                 who = f"pid {pid}" if pid > 0 else "a process of another container"
-                raise DaemonBusy(
-                    f"another perpbot ({who}) {self._does} (lock {self._path}); see `perpbot status`, or stop it first"
-                ) from None
+                raise DaemonBusy(self._refusal(who)) from None
             if _is_still_at(fd, self._path):
                 return fd
             os.close(fd)  # deleted between open and lock: another could lock a new file of this name

@@ -19,7 +19,6 @@ from perp_bot.core.types import Instrument
 from perp_bot.data.meta import bundled_instruments
 
 COINS = sorted(bundled_instruments()[0].values(), key=lambda coin: coin.asset_id)
-DIRECTIONS = {Rounding.DOWN: -1, Rounding.UP: 1}
 
 
 def price_obeys(text: str, sz_decimals: int) -> bool:
@@ -52,29 +51,40 @@ def text_of(value: Decimal) -> str:
 
 def check_price(price: Decimal, sz_decimals: int) -> None:
     """Assert that each direction gives an allowed price, on its side, with none allowed in between; or our error."""
-    for rounding, direction in DIRECTIONS.items():
-        try:
-            found = quantize_price(price, sz_decimals, rounding)
-        except OrderRuleError as error:
-            assert rounding is Rounding.DOWN
-            assert price < Decimal(1).scaleb(sz_decimals - 6)
-            assert re.fullmatch(r"price \S+ rounds to 0 on a grid of \S+", str(error))
-            continue
-        assert price_obeys(wire(found), sz_decimals), (price, sz_decimals, found)
-        assert (found - price) * direction >= 0
-        nearer = neighbour(found, sz_decimals, -direction)
-        assert nearer is None or (nearer - price) * direction < 0, (price, found, nearer)
+    upper = quantize_price(price, sz_decimals, Rounding.UP)
+    check_side(price, sz_decimals, upper, 1)
+    finest = Decimal(1).scaleb(sz_decimals - 6)
+    if price < finest:
+        with pytest.raises(OrderRuleError, match=r"^price \S+ rounds to 0 on a grid of \S+$"):
+            quantize_price(price, sz_decimals, Rounding.DOWN)
+        lower = Decimal(0)
+    else:
+        lower = quantize_price(price, sz_decimals, Rounding.DOWN)
+        check_side(price, sz_decimals, lower, -1)
+    if price > finest / 2:
+        nearest = quantize_price(price, sz_decimals, Rounding.NEAREST)
+        assert nearest in (lower, upper)
+        assert abs(nearest - price) <= min(upper - price, price - lower)
+    else:
+        with pytest.raises(OrderRuleError, match="rounds to 0"):
+            quantize_price(price, sz_decimals, Rounding.NEAREST)
+
+
+def check_side(price: Decimal, sz_decimals: int, found: Decimal, direction: int) -> None:
+    assert price_obeys(wire(found), sz_decimals), (price, sz_decimals, found)
+    assert (found - price) * direction >= 0
+    nearer = neighbour(found, sz_decimals, -direction)
+    assert nearer is None or (nearer - price) * direction < 0, (price, found, nearer)
 
 
 def check_size(size: Decimal, sz_decimals: int) -> None:
-    """Assert that a size is truncated by less than a lot; or that ours is the error."""
+    """Assert that a size is truncated by less than a lot; below one lot ours is the error."""
     lot = Decimal(1).scaleb(-sz_decimals)
-    try:
-        found = quantize_size(size, sz_decimals)
-    except OrderRuleError as error:
-        assert size < lot
-        assert str(error) == f"size {size} is below one lot of {lot}"
+    if size < lot:
+        with pytest.raises(OrderRuleError, match=rf"^size \S+ is below one lot of {lot}$"):
+            quantize_size(size, sz_decimals)
         return
+    found = quantize_size(size, sz_decimals)
     assert size_obeys(wire(found), sz_decimals)
     assert 0 <= size - found < lot
 
@@ -145,14 +155,11 @@ def test_ten_dollars(size: Decimal, price: Decimal, sz_decimals: int, closes_who
     except OrderRuleError:
         return
     worth = Decimal(wire(sent_size)) * Decimal(wire(sent_px))
-    try:
-        check_notional(sent_size, sent_px, closes_whole_position=closes_whole_position)
-    except OrderRuleError as error:
-        assert worth < 10
-        assert not closes_whole_position
-        assert "below the venue's minimum of 10 USD" in str(error)
+    if worth < 10 and not closes_whole_position:
+        with pytest.raises(OrderRuleError, match="below the venue's minimum of 10 USD"):
+            check_notional(sent_size, sent_px, closes_whole_position=False)
     else:
-        assert worth >= 10 or closes_whole_position
+        check_notional(sent_size, sent_px, closes_whole_position=closes_whole_position)
 
 
 @pytest.mark.parametrize("rounding", Rounding)

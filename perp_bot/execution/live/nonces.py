@@ -31,7 +31,7 @@ def signer_lock(folder: Path, address: str) -> InstanceLock:
         StoreError: when its folder cannot be made.
     """
     _make(folder)
-    return InstanceLock(folder / f"{address.lower()}.lock", does=f"signs with the key of {address}")
+    return InstanceLock(folder / f"{address.lower()}.lock", signer=address)
 
 
 class NonceCounter:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ class Sender:
                 f"{self.base_url}/exchange", data=body, timeout=self._timeouts, stream=True, allow_redirects=False
             ) as response:
                 return self._read(response.status_code, _body(response.raw, deadline_s), action)
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError) as error:
             if _never_left(error):
                 return NotSent(f"no connection to {self.base_url}: {_short(error)}")
             return Unknown(f"no answer from {self.base_url}: {_short(error)}")

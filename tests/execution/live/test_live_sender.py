@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 from hyperliquid.utils.signing import recover_agent_or_user_from_l1_action
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from perp_bot.core.clock import FixedClock
 from perp_bot.core.types import OrderSide
@@ -335,6 +337,29 @@ def test_a_body_that_trickles_in_for_ever_ends_too(server: Server, impatient: Se
     outcome = send(impatient)
     assert isinstance(outcome, Unknown)
     assert "still coming when its time was over" in outcome.why
+
+
+HEADS = [
+    b"",
+    b"HTTP/1.1 200 OK\r\n",
+    b"HTTP/1.1 200 OK\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1 429 Slow down\r\n",
+]
+
+
+@pytest.mark.slow
+@given(st.sampled_from(HEADS), st.binary(max_size=60) | st.text('\r\n: 0123456789abcdefHTTP/{}[]"', max_size=60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_noise_is_unknown(server: Server, sender: Sender, head: bytes, noise: bytes | str) -> None:
+    """Whatever bytes come back: no exception, nothing accepted, nothing rejected."""
+    server.behaviour = raw(head + (noise if isinstance(noise, bytes) else noise.encode()), then_close=True)
+    outcome = sender.sign_and_post(STOP, 17, None, request_class=RequestClass.PROTECTIVE)
+    assert isinstance(outcome, Unknown) or (isinstance(outcome, NotSent) and b" 429 " in head), outcome
 
 
 def test_a_nonce_refused_as_used_may_be_ours(server: Server, sender: Sender) -> None:

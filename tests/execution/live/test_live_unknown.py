@@ -291,6 +291,7 @@ def test_every_interleaving_ends_once_the_venue_answers(cloids: tuple[str, ...],
             assert steps <= bound
 
 
+@pytest.mark.slow
 def test_a_noop_goes_out_only_after_every_question_found_nothing() -> None:
     """In every interleaving: and never once the nonce is known to be spent, or an order was seen."""
     for cloids, start in WORLDS:
@@ -307,6 +308,7 @@ answers = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(answers, max_size=60))
 def test_answers_of_a_lying_venue_break_nothing(given_answers: list[Answer]) -> None:
     """Contradictions lead to a verdict or to the next step; an order that was seen once stays found."""
