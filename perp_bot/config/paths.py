@@ -1,9 +1,10 @@
-"""The one place that knows where files stand, all derived from the database's path."""
+"""The one place that knows where files stand: beside the database, or with the user where databases share something."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,3 +76,9 @@ class RuntimePaths:
     def columns(self) -> Path:
         """Folder of the columnar snapshots of the candles: may be deleted at any time, is made again."""
         return self.db.with_name(self.db.name + ".columns")
+
+
+def signers_folder(env: Mapping[str, str]) -> Path:
+    """Return the folder of what belongs to a signing key, whichever database it trades for: its lock and its nonces."""
+    state = env.get("XDG_STATE_HOME", "").strip() or str(Path.home() / ".local" / "state")
+    return Path(state) / "perpbot" / "signers"

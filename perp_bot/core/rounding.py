@@ -18,6 +18,7 @@ from perp_bot.core.errors import OrderRuleError
 MIN_NOTIONAL_USD = Decimal(10)
 MAX_SIGNIFICANT = 5
 MAX_DECIMALS = 6
+MAX_WIRE_DECIMALS = 8
 
 
 class Rounding(StrEnum):
@@ -95,5 +96,16 @@ def plain(value: Decimal) -> Decimal:
 
 
 def wire(value: Decimal) -> str:
-    """Return the text the venue takes: no exponent, no trailing zeros."""
-    return format(plain(value), "f")
+    """Return the text the venue takes: exact, no exponent, no trailing zeros, at most 8 decimals.
+
+    Raises:
+        OrderRuleError: when the value is not finite or has more decimals; nothing is ever rounded here.
+    """
+    if not value.is_finite():
+        raise OrderRuleError(f"a price or size must be a finite number, not {value}")
+    whole, _, decimals = format(value, "f").partition(".")
+    decimals = decimals.rstrip("0")
+    if len(decimals) > MAX_WIRE_DECIMALS:
+        raise OrderRuleError(f"{value} has more than {MAX_WIRE_DECIMALS} decimals: round it to the venue's grid first")
+    text = f"{whole}.{decimals}" if decimals else whole
+    return "0" if text == "-0" else text

@@ -58,6 +58,11 @@ def row_weight(rows: int) -> int:
     return info_weight() + -(-rows // 20)
 
 
+def action_weight(entries: int) -> int:
+    """Return the weight of a signed action: 1 and 1 per 40 orders or cancels in it."""
+    return 1 + entries // 40
+
+
 class WeightLimiter:
     """Keep the weight of the last minute below the venue's limit; safe from any thread.
 

@@ -1,4 +1,4 @@
-"""One daemon per database: a POSIX record lock whose holder others can read without taking it.
+"""One daemon per database, and one per signing key: a POSIX record lock whose holder others can read without taking it.
 
 A record lock belongs to the process and vanishes as soon as the process closes *any* descriptor of the file. So this
 module is the only one that opens lock files, and it never opens one that this process holds.
@@ -26,10 +26,12 @@ _held_guard = threading.Lock()
 
 
 class InstanceLock:
-    """The right to be the daemon of a database; held until `release` or the end of the process."""
+    """The right to be the daemon of a database, or of a signing key; held until `release` or the process's end."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, signer: str | None = None) -> None:
+        """Name the lock file; `signer` is the address whose key it stands for, None where it is a database's."""
         self._path = path
+        self._signer = signer
         self._key = os.path.realpath(path)
         self._fd: int | None = None
 
@@ -78,6 +80,14 @@ class InstanceLock:
     ) -> None:
         self.release()
 
+    def _refusal(self, who: str) -> str:
+        if self._signer is not None:
+            return f"another perpbot ({who}) signs with the key of {self._signer} (lock {self._path}); stop it first"
+        return (
+            f"another perpbot ({who}) works on this database (lock {self._path}); "
+            "see `perpbot status`, or stop it first"
+        )
+
     def _open_locked(self) -> int:
         while True:
             try:
@@ -94,10 +104,7 @@ class InstanceLock:
                 if pid is None:
                     continue  # its holder ended between the two calls
                 who = f"pid {pid}" if pid > 0 else "a process of another container"
-                raise DaemonBusy(
-                    f"another perpbot ({who}) works on this database (lock {self._path}); "
-                    "see `perpbot status`, or stop it first"
-                ) from None
+                raise DaemonBusy(self._refusal(who)) from None
             if _is_still_at(fd, self._path):
                 return fd
             os.close(fd)  # deleted between open and lock: another could lock a new file of this name

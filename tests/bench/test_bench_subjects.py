@@ -86,6 +86,7 @@ QUICK = {
         "step, nobody connected",
         "step, subscribed as a daemon",
     ],
+    "signing": ["SDK, without coincurve", "SDK, as installed", "ours, hashes made anew", "ours"],
     "sweep": [
         "perpbot, 28 points",
         "perpbot, one thread, 28 points",

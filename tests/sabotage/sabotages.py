@@ -2,7 +2,7 @@
 
 A sabotage that no test catches is a missing test. Not here, because what they break does not exist yet: cache keys
 with the current millisecond (the signal cache), an answer lost at the venue taken for "no position" (live; its like on
-paper is a failed read taken for an empty answer).
+paper is a failed read taken for an empty answer, its like at the wire a lost answer taken for an order not sent).
 """
 
 from __future__ import annotations
@@ -747,5 +747,78 @@ SABOTAGES = (
         "self._account = Account(SOURCE, to_decimal(config.trading.capital_usd), self._stop)",
         "self._account = Account(SOURCE, to_decimal(670), self._stop)",
         "backtest/test_recorded.py::test_it_starts_flat_with_the_configured_capital",
+    ),
+    # ------------------------------------------------------------ live: signing and sending
+    Sabotage(
+        "the sender does not look at the kill latch",
+        "I6",
+        "execution/live/sender.py",
+        "if wire.raises_exposure(action) and is_latched(self._kill_latch):",
+        "if wire.raises_exposure(action) and not self._kill_latch:",
+        "execution/live/test_live_sender.py::test_a_kill_stops_what_adds_exposure_and_nothing_else",
+    ),
+    Sabotage(
+        "an order that may open a position counts as harmless beside one that closes",
+        "I6",
+        "execution/live/wire.py",
+        """return not all(order["r"] is True for order in action["orders"])""",
+        """return not any(order["r"] is True for order in action["orders"])""",
+        "execution/live/test_live_wire.py::test_what_raises_exposure_is_known_from_the_action",
+    ),
+    Sabotage(
+        "every process has a signer's lock of its own",
+        "I8",
+        "execution/live/nonces.py",
+        """return InstanceLock(folder / f"{address.lower()}.lock",""",
+        """return InstanceLock(folder / f"{os.getpid()}.lock",""",
+        "execution/live/test_live_nonces.py::test_one_daemon_per_signing_key",
+    ),
+    Sabotage(
+        "a signer shows its key",
+        "I9",
+        "execution/live/signer.py",
+        'return f"Signer({self.address})"',
+        'return f"Signer({self._curve_key.to_hex()})"',
+        "execution/live/test_live_signer.py::test_the_key_is_never_shown",
+    ),
+    Sabotage(
+        "an answer that was lost is taken for an order that was not sent",
+        "known mistake: a timeout taken for a rejection",
+        "execution/live/sender.py",
+        """return Unknown(f"no answer from {self.base_url}: {_short(error)}")""",
+        """return NotSent(f"no answer from {self.base_url}: {_short(error)}")""",
+        "execution/live/test_live_sender.py::test_every_broken_answer_is_unknown",
+    ),
+    Sabotage(
+        "a noop without an answer proves that the order never landed",
+        "known mistake: an unknown outcome guessed",
+        "execution/live/unknown.py",
+        "if answer is NoopAnswer.TAKEN:",
+        "if answer in (NoopAnswer.TAKEN, NoopAnswer.UNKNOWN):",
+        "execution/live/test_live_unknown.py::test_no_interleaving_gives_a_wrong_verdict",
+    ),
+    Sabotage(
+        "a spent nonce is taken for an order that never landed",
+        "known mistake: an unknown outcome guessed",
+        "execution/live/unknown.py",
+        "missing = Never if self.nonce is Nonce.BURNT else Untraced",
+        "missing = Untraced if self.nonce is Nonce.LANDED else Never",
+        "execution/live/test_live_unknown.py::test_no_interleaving_gives_a_wrong_verdict",
+    ),
+    Sabotage(
+        "a nonce is the clock's alone",
+        "known mistake: nonces from the wall clock",
+        "execution/live/nonces.py",
+        "return max(now_ms, last + 1)",
+        "return now_ms",
+        "execution/live/test_live_nonces.py::test_it_survives_a_restart_and_a_clock_set_back",
+    ),
+    Sabotage(
+        "a refusal that is not known is sent again",
+        "known mistake: every rejection retried",
+        "execution/live/rejections.py",
+        "Reason.UNKNOWN: Rule(Retry.NEVER,",
+        "Reason.UNKNOWN: Rule(Retry.LATER,",
+        "execution/live/test_live_rejections.py::test_a_text_that_is_not_known_is_never_sent_again",
     ),
 )
