@@ -1,0 +1,1 @@
+"""The practice exchange: accounts, orders, matching, margin, funding and liquidation, by the venue's rules."""

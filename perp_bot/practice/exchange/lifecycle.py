@@ -1,0 +1,56 @@
+"""How orders begin and end: children with their parents, siblings with each other, reduce-only with the position."""
+
+from __future__ import annotations
+
+from perp_bot.practice.exchange.accounts import Account
+from perp_bot.practice.exchange.amounts import ZERO
+from perp_bot.practice.exchange.core import Core, oldest_first
+from perp_bot.practice.exchange.orders import CANCELED, FILLED, OPEN, Order
+
+REDUCED, SIBLING = "reduceOnlyCanceled", "siblingFilledCanceled"
+
+
+def begin(core: Core, account: Account, order: Order) -> None:
+    """Make an order an open one and tell it."""
+    order.status, order.status_ms = OPEN, core.now_ms
+    account.orders[order.oid] = order
+    core.tell_order(order)
+
+
+def end(core: Core, account: Account, order: Order, status: str) -> None:
+    """End an order: its children go with it unless it filled; those of a filled one begin."""
+    order.status, order.status_ms = status, core.now_ms
+    account.orders.pop(order.oid, None)
+    account.ended.append(order)
+    core.tell_order(order)
+    for child in order.children:
+        if child.is_open and child.is_waiting:
+            if status == FILLED:
+                _place_child(core, account, child)
+            else:
+                child.parent = None
+                end(core, account, child, CANCELED)
+    for sibling in order.siblings:
+        if status == FILLED and sibling.is_open:
+            end(core, account, sibling, SIBLING)
+
+
+def fit_to_position(core: Core, account: Account, coin: str) -> None:
+    """Shrink the reduce-only orders of a coin to its position; end those that have nothing left to reduce."""
+    szi = account.szi(coin)
+    for order in oldest_first(account.orders_of(coin)):
+        if not order.reduce_only or not order.is_open:
+            continue
+        if szi == ZERO or (szi > 0) == order.is_buy:
+            end(core, account, order, REDUCED)
+        elif not order.is_position and order.left > abs(szi):
+            order.left = abs(szi)
+
+
+def _place_child(core: Core, account: Account, child: Order) -> None:
+    child.parent = None
+    child.at_ms = core.now_ms
+    core.tell_order(child)
+    szi = account.szi(child.coin)
+    if child.reduce_only and (szi == ZERO or (szi > 0) == child.is_buy):
+        end(core, account, child, REDUCED)

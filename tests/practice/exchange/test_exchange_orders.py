@@ -1,0 +1,279 @@
+"""Orders: the rules they must keep, in the venue's words, and what becomes of those that keep them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from exchange_rig import ALICE, BOB, CAROL, FEED, Rig, far, wire
+
+from perp_bot.practice.exchange.wishes import Unreadable
+
+CLOID = "0x" + "1" * 32
+
+
+def test_a_market_buy_fills_at_the_asks_and_pays_the_taker_fee() -> None:
+    """Entry, cash, fee and the fill's row agree."""
+    rig = Rig()
+    _, ask = rig.best("BTC")
+    placed = rig.buy(ALICE, "BTC", "0.01")
+    assert placed["filled"]["totalSz"] == "0.01"
+    assert Decimal(placed["filled"]["avgPx"]) == ask
+    (row,) = rig.exchange.user_fills(ALICE)
+    assert (row["dir"], row["crossed"], row["startPosition"]) == ("Open Long", True, "0.0")
+    assert Decimal(row["fee"]) == round(ask * Decimal("0.01") * Decimal("0.00045"), 6)
+    assert rig.szi(ALICE, "BTC") == Decimal("0.01")
+    assert rig.identity_gap(ALICE) == 0
+
+
+@pytest.mark.parametrize(
+    ("side", "size", "px", "options", "error"),
+    [
+        ("B", "0.01", "90000.5", {}, "Price must be divisible by tick size. asset=0"),
+        ("B", "0.0001", "90000", {}, "Order must have minimum value of $10. asset=0"),
+        ("B", "0.000001", "90000", {}, "Order has invalid size."),
+        ("B", "0", "90000", {}, "Order has zero size. asset=0"),
+        ("B", "0.01", "10000", {}, "Order price cannot be more than 80% away from the reference price"),
+        ("B", "30", "90000", {}, "Insufficient margin to place order. asset=0"),
+        ("B", "0.01", "0", {}, "Order has invalid price."),
+        ("A", "0.01", "99000", {"reduce_only": True}, "Reduce only order would increase position. asset=0"),
+        ("B", "0.01", "90000", {"tif": "Ioc"}, "Order could not immediately match against any resting orders. asset=0"),
+        ("A", "0.01", "98000", {"stop": "98500"}, "Invalid TP/SL price. asset=0"),
+    ],
+)
+def test_what_breaks_a_rule_is_refused_in_the_venues_words(
+    side: str, size: str, px: str, options: dict[str, object], error: str
+) -> None:
+    """Nothing is booked, nothing rests."""
+    rig = Rig()
+    assert rig.order(ALICE, "BTC", side, size, px, **options) == {"error": error}
+    assert rig.exchange.open_orders(ALICE) == []
+    assert rig.exchange.user_fills(ALICE) == []
+
+
+def test_one_entry_answers_a_batch_that_cannot_be_read_as_orders() -> None:
+    """Pre-validation looks at all before any is placed."""
+    rig = Rig()
+    good, bad = wire("BTC", "B", "0.01", "90000"), wire("BTC", "B", "0.000001", "90000")
+    assert rig.orders(ALICE, good, bad, good) == [{"error": "Order has invalid size."}]
+    assert rig.exchange.open_orders(ALICE) == []
+
+
+def test_a_bad_order_of_a_batch_leaves_the_others() -> None:
+    """One entry each, in their order."""
+    rig = Rig()
+    good, bad = wire("BTC", "B", "0.01", "90000"), wire("BTC", "B", "0.0001", "90000")
+    first, second, third = rig.orders(ALICE, good, bad, good)
+    assert "resting" in first
+    assert "error" in second
+    assert "resting" in third
+
+
+def test_a_post_only_order_that_would_match_is_refused_with_the_best_prices() -> None:
+    """It never takes."""
+    rig = Rig()
+    bid, ask = rig.best("BTC")
+    words = f"Post only order would have immediately matched, bbo was {int(bid)}@{int(ask)}. asset=0"
+    assert rig.order(ALICE, "BTC", "B", "0.01", ask, tif="Alo") == {"error": words}
+    assert "resting" in rig.order(ALICE, "BTC", "B", "0.01", bid, tif="Alo")
+
+
+def test_an_order_larger_than_the_book_fills_in_part_and_the_rest_of_an_ioc_is_gone() -> None:
+    """The answer says filled; the history says canceled."""
+    rig = Rig(usd=50_000_000)
+    _, asks = FEED.book("DOGE", rig.now_ms)
+    size = sum(size for _, size in asks) + 1000
+    placed = rig.order(ALICE, "DOGE", "B", size, far("DOGE", asks[-1][0], 1), tif="Ioc")
+    assert Decimal(placed["filled"]["totalSz"]) == size - 1000
+    assert rig.status(ALICE, placed["filled"]["oid"]) == "canceled"
+    again = rig.order(ALICE, "DOGE", "B", "1000", asks[-1][0], tif="Ioc")
+    assert "error" in again, "what was taken stays taken while the book stands"
+    rig.pass_ms(2_000)
+    assert "filled" in rig.buy(ALICE, "DOGE", "1000")
+
+
+def test_a_resting_order_is_filled_as_maker_once_the_path_trades_through_it() -> None:
+    """At its own price, for the maker's fee, after it had rested."""
+    rig = Rig()
+    bid, _ = rig.best("BTC")
+    oid = rig.order(ALICE, "BTC", "B", "0.01", bid - 20)["resting"]["oid"]
+    for _ in range(400):
+        rig.pass_ms(30_000)
+        if rig.status(ALICE, oid) == "filled":
+            break
+    (row,) = rig.exchange.user_fills(ALICE)
+    assert (row["crossed"], Decimal(row["px"]), row["oid"]) == (False, bid - 20, oid)
+    assert Decimal(row["fee"]) == round((bid - 20) * Decimal("0.01") * Decimal("0.00015"), 6)
+    trades = FEED.trades("BTC", row["time"] - 60_000, row["time"])
+    seconds = range(row["time"] - 60_000, row["time"] + 1, 1000)
+    lowest = min([trade.px for trade in trades] + [FEED.best("BTC", at)[1] for at in seconds])
+    assert lowest <= bid - 20
+
+
+def test_two_accounts_trade_with_each_other_at_the_resting_price_best_first_then_oldest() -> None:
+    """Inside the path's spread nobody else is there."""
+    rig = Rig(ALICE, BOB, CAROL)
+    spread_coin = "DOGE"
+    bid, ask = rig.best(spread_coin)
+    for _ in range(200):
+        bid, ask = rig.best(spread_coin)
+        if ask - bid > Decimal("0.00002"):
+            break
+        rig.pass_ms(1_000)
+    middle = bid + Decimal("0.00001")
+    assert bid < middle < ask, "no spread was wide enough"
+    first = rig.order(ALICE, spread_coin, "B", 1000, middle)["resting"]["oid"]
+    second = rig.order(BOB, spread_coin, "B", 1000, middle)["resting"]["oid"]
+    placed = rig.order(CAROL, spread_coin, "A", 1500, middle, tif="Ioc")
+    assert (placed["filled"]["totalSz"], Decimal(placed["filled"]["avgPx"])) == ("1500.0", middle)
+    assert rig.status(ALICE, first) == "filled"
+    assert rig.status(BOB, second) == "open"
+    assert (rig.szi(ALICE, spread_coin), rig.szi(BOB, spread_coin)) == (1000, 500)
+    tids = [row["tid"] for user in (ALICE, BOB, CAROL) for row in rig.exchange.user_fills(user)]
+    assert len(set(tids)) == 2, "both sides of a trade have its id"
+
+
+def test_an_account_does_not_trade_with_itself() -> None:
+    """The resting order is cancelled, the new one goes on."""
+    rig = Rig()
+    bid, ask = rig.best("BTC")
+    own = rig.order(ALICE, "BTC", "A", "0.01", ask)["resting"]["oid"]
+    rig.exchange.drain()
+    deep = rig.order(ALICE, "BTC", "B", "8", ask + 10)
+    assert rig.status(ALICE, own) == "selfTradeCanceled"
+    assert "filled" in deep or "resting" in deep
+    assert bid < ask
+
+
+def test_reduce_only_orders_shrink_with_the_position_and_end_with_it() -> None:
+    """In the same message as the closing fill; origSz stays."""
+    rig = Rig()
+    _, ask = rig.best("BTC")
+    rig.buy(ALICE, "BTC", "0.02")
+    far_above = rig.order(ALICE, "BTC", "A", "0.05", ask + 3000, reduce_only=True)["resting"]["oid"]
+    (shown,) = rig.exchange.open_orders(ALICE)
+    assert (shown["sz"], shown["origSz"], shown["reduceOnly"]) == ("0.02", "0.05", True)
+    rig.sell(ALICE, "BTC", "0.01")
+    assert rig.exchange.open_orders(ALICE)[0]["sz"] == "0.01"
+    rig.exchange.drain()
+    rig.sell(ALICE, "BTC", "0.01")
+    assert rig.szi(ALICE, "BTC") == 0
+    assert rig.status(ALICE, far_above) == "reduceOnlyCanceled"
+    (updates,) = [event.data for event in rig.exchange.drain() if event.channel == "orderUpdates"]
+    assert [update["status"] for update in updates] == ["filled", "reduceOnlyCanceled"]
+
+
+def test_a_flip_closes_and_opens_in_one_fill() -> None:
+    """dir says so; closedPnl is of the closed part alone."""
+    rig = Rig()
+    rig.buy(ALICE, "BTC", "0.01")
+    entry = rig.core.accounts[ALICE].position("BTC").entry_px
+    rig.sell(ALICE, "BTC", "0.03")
+    row = rig.exchange.user_fills(ALICE)[0]
+    assert row["dir"] == "Long > Short"
+    assert Decimal(row["closedPnl"]) == round((Decimal(row["px"]) - entry) * Decimal("0.01"), 6)
+    assert rig.szi(ALICE, "BTC") == Decimal("-0.02")
+    assert rig.core.accounts[ALICE].position("BTC").entry_px == Decimal(row["px"])
+
+
+def test_closing_the_whole_position_is_exempt_from_the_least_value() -> None:
+    """A part of it is not."""
+    rig = Rig()
+    rig.buy(ALICE, "ETH", "0.004")
+    bid, _ = rig.best("ETH")
+    assert "error" in rig.order(ALICE, "ETH", "A", "0.002", far("ETH", bid, -1), tif="Ioc")
+    rig.core.accounts[ALICE].position("ETH").szi = Decimal("0.002")
+    assert "filled" in rig.order(ALICE, "ETH", "A", "0.002", far("ETH", bid, -1), tif="Ioc")
+
+
+def test_cancel_by_id_and_by_the_clients_own() -> None:
+    """What is not there is told so, in the same words whatever became of it."""
+    rig = Rig()
+    bid, _ = rig.best("BTC")
+    oid = rig.order(ALICE, "BTC", "B", "0.01", bid - 500, cloid=CLOID)["resting"]["oid"]
+    gone = {"error": "Order was never placed, already canceled, or filled. asset=0"}
+    assert rig.cancel(BOB, "BTC", oid) == gone
+    found = rig.act(ALICE, {"type": "cancelByCloid", "cancels": [{"asset": 0, "cloid": CLOID}]})
+    assert found["response"] == {"type": "cancel", "data": {"statuses": ["success"]}}
+    assert rig.cancel(ALICE, "BTC", oid) == gone
+    assert rig.status(ALICE, CLOID) == rig.status(ALICE, oid) == "canceled"
+    assert rig.status(BOB, oid) == "unknownOid"
+
+
+def test_a_modified_order_has_a_new_id() -> None:
+    """Cancel and replace."""
+    rig = Rig()
+    bid, _ = rig.best("BTC")
+    oid = rig.order(ALICE, "BTC", "B", "0.01", bid - 500)["resting"]["oid"]
+    change = {"oid": oid, "order": wire("BTC", "B", "0.02", bid - 600, cloid=CLOID)}
+    answer = rig.act(ALICE, {"type": "batchModify", "modifies": [change]})
+    (placed,) = answer["response"]["data"]["statuses"]
+    assert placed["resting"]["oid"] != oid
+    assert rig.status(ALICE, oid) == "canceled"
+    assert rig.act(ALICE, {"type": "modify", "oid": CLOID, "order": wire("BTC", "B", "0.03", bid - 700)}) == {
+        "status": "ok",
+        "response": {"type": "default"},
+    }
+    assert [order["sz"] for order in rig.exchange.open_orders(ALICE)] == ["0.03"]
+    assert "error" in rig.act(ALICE, {"type": "batchModify", "modifies": [change]})["response"]["data"]["statuses"][0]
+
+
+def test_more_than_two_hundred_cancels_fail_whole() -> None:
+    """Nothing is cancelled."""
+    rig = Rig()
+    cancels = [{"a": 0, "o": number} for number in range(201)]
+    assert rig.act(ALICE, {"type": "cancel", "cancels": cancels}) == {
+        "status": "err",
+        "response": "Signed action over weight limit of 200.",
+    }
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        {"type": "dance"},
+        {"type": "order", "orders": [{"a": 0}], "grouping": "na"},
+        {"type": "order", "orders": [wire("BTC", "B", "0.01", "90000")], "grouping": "family"},
+        {"type": "order", "orders": [{**wire("BTC", "B", "0.01", "90000"), "p": "9e4"}], "grouping": "na"},
+        {"type": "order", "orders": [{**wire("BTC", "B", "0.01", "90000"), "b": 1}], "grouping": "na"},
+        {"type": "cancel", "cancels": [{"a": 0, "o": "1"}]},
+        {"type": "updateLeverage", "asset": 0, "isCross": "yes", "leverage": 5},
+    ],
+)
+def test_what_does_not_read_is_no_action(action: dict[str, object]) -> None:
+    """The server answers 422."""
+    with pytest.raises(Unreadable):
+        Rig().act(ALICE, action)
+
+
+def test_an_account_without_money_may_do_nothing() -> None:
+    """In the venue's words."""
+    rig = Rig()
+    rig.exchange._account(CAROL)
+    assert rig.act(CAROL, {"type": "noop"}) == {
+        "status": "err",
+        "response": f"Must deposit before performing actions. User: {CAROL}",
+    }
+
+
+def test_above_the_address_limit_one_action_each_ten_seconds() -> None:
+    """A batch counts whole; cancels have more; volume buys more."""
+    rig = Rig()
+    account = rig.core.accounts[ALICE]
+    account.requests_used = 9_999
+    bid, _ = rig.best("BTC")
+    one, two = wire("BTC", "B", "0.01", bid - 500), wire("BTC", "B", "0.01", bid - 600)
+    rig.orders(ALICE, one)
+    assert account.requests_used == 10_000
+    rig.orders(ALICE, one)  # the first above it
+    refused = rig.act(ALICE, {"type": "order", "orders": [two], "grouping": "na"})
+    assert refused == {
+        "status": "err",
+        "response": "Too many cumulative requests sent (10001 > 10000) for cumulative volume traded $0.00. Place "
+        "taker orders to free up 1 request per USDC traded.",
+    }
+    oid = rig.exchange.open_orders(ALICE)[0]["oid"]
+    assert rig.cancel(ALICE, "BTC", oid) == "success"
+    rig.pass_ms(10_000)
+    assert "resting" in rig.orders(ALICE, two)[0]
+    assert rig.exchange.rate_limit(ALICE)["nRequestsUsed"] == 10_003
