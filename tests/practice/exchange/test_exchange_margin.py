@@ -8,8 +8,8 @@ import pytest
 from exchange_rig import ALICE, BOB, FEED, START_MS, Rig
 
 from perp_bot.core.timeframes import HOUR_MS
-from perp_bot.practice.exchange.feed import Tier, tiers_of
-from perp_bot.practice.exchange.margin import TIERS, liquidation_px_of, maintenance_usd
+from perp_bot.practice.exchange.tiers import TIERS, Tier, maintenance_usd, tiers_of
+from perp_bot.practice.exchange.margin import liquidation_px_of
 from perp_bot.practice.market.coins import COINS
 
 
