@@ -117,8 +117,11 @@ def _liquidated(account: Account, coin: str) -> str:
 
 
 def trade(core: Core, coin: str, seen: PathTrade) -> None:
-    """Fill resting orders from a trade of the path: those it went through whole, those at its price after the queue."""
-    given = ZERO  # of the trade's size, at its own price
+    """Fill resting orders from a trade of the path: those it went through whole, those at its price after the queue.
+
+    At one price nobody is filled before whoever was there first, however long the path's queue was when each came.
+    """
+    given, is_first = ZERO, True  # of the trade's size, at its own price; nobody older is left there
     for order in resting(core, coin, is_buy=not seen.is_buy):
         if not order.rests:
             continue
@@ -129,7 +132,8 @@ def trade(core: Core, coin: str, seen: PathTrade) -> None:
         if through == 0:
             passed = min(order.ahead, seen.size - given)
             order.ahead -= passed
-            size = min(order.left, seen.size - given - passed)
+            size = min(order.left, seen.size - given - passed) if is_first else ZERO
+            is_first = is_first and size == order.left
             if size <= 0:
                 continue
             given += size

@@ -7,7 +7,7 @@ from typing import Any
 
 from perp_bot.practice.exchange import margin
 from perp_bot.practice.exchange.accounts import UNIFIED, Account, Position
-from perp_bot.practice.exchange.amounts import ZERO, money, text
+from perp_bot.practice.exchange.amounts import ZERO, money, money_steps, text
 from perp_bot.practice.exchange.core import Core
 from perp_bot.practice.market.coins import COINS, INDEX
 
@@ -48,7 +48,7 @@ def clearinghouse(core: Core, account: Account) -> Json:
 
 def settled_usd(core: Core, account: Account) -> Decimal:
     """Return an account's money without what its positions have gained."""
-    return margin.account_value(account, core.mark) - margin.unrealized_usd(account, core.mark)
+    return money_steps(margin.account_value(account, core.mark) - margin.unrealized_usd(account, core.mark))
 
 
 def spot(core: Core, account: Account) -> Json:
