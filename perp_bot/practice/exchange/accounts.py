@@ -12,9 +12,12 @@ from perp_bot.practice.exchange.orders import Order
 
 Json = dict[str, Any]
 
+STANDARD, UNIFIED = "standard", "unified"
+MODES = (STANDARD, UNIFIED)
 DEFAULT_LEVERAGE = 20
 MOST_ENDED = 2_000  # orders that are remembered after their end
 MOST_FILLS = 10_000
+MOST_POINTS = 10_000
 
 
 @dataclass(slots=True)
@@ -43,7 +46,7 @@ class Agent:
 
     address: str
     name: str | None
-    valid_until_ms: int | None
+    valid_until_ms: int
 
 
 @dataclass(slots=True)
@@ -52,7 +55,7 @@ class Account:
 
     address: str
     cash_usd: Decimal = ZERO
-    mode: str = "standard"  # or "unified"
+    mode: str = STANDARD
     positions: dict[str, Position] = field(default_factory=dict)
     leverage: dict[str, tuple[bool, int]] = field(default_factory=dict)  # coin -> is_cross, value
     orders: dict[int, Order] = field(default_factory=dict)  # open ones, children that wait included
@@ -67,7 +70,9 @@ class Account:
     slow_since_ms: int | None = None  # the last action above the address limit
     cancel_at_ms: int | None = None  # a scheduled cancel
     cancels_fired: tuple[str, int] = ("", 0)  # UTC day, how often
-    cooldown_until_ms: dict[str, int] = field(default_factory=dict)  # of a partial liquidation
+    cooldown_until_ms: int = 0  # after a partial liquidation
+    history: deque[tuple[int, Decimal, Decimal]] = field(default_factory=lambda: deque(maxlen=MOST_POINTS))
+    # moments, value and profit at the hours that were settled while it held something
 
     def position(self, coin: str) -> Position:
         """Return the position in a coin, an empty one if there is none."""

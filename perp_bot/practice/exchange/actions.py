@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from perp_bot.practice.exchange import lifecycle, margin, placing, wishes
+from perp_bot.core.timeframes import DAY_MS
+from perp_bot.practice.exchange import lifecycle, margin, matching, placing, wishes
 from perp_bot.practice.exchange import order_rules as rules
 from perp_bot.practice.exchange.accounts import Account, Agent
 from perp_bot.practice.exchange.core import Core
@@ -19,6 +20,8 @@ Json = dict[str, Any]
 DAY_FIRINGS = 10
 SCHEDULE_AHEAD_MS = 5_000
 SCHEDULE_VOLUME_USD = Decimal(1_000_000)
+UNKNOWN = "Failed to deserialize the JSON body into the target type"
+AGENT_DAYS = 180  # how long an approval lasts that does not say so itself
 DONE: Json = {"status": "ok", "response": {"type": "default"}}
 
 
@@ -47,11 +50,11 @@ def perform(core: Core, account: Account, action: Mapping[str, Any]) -> Json:
     """Perform an action and return the answer's body.
 
     Raises:
-        Unreadable: it is none of the venue's, or a field is wrong.
+        Unreadable: a field is missing or wrong.
     """
     handler = ACTIONS.get(str(action.get("type")))
     if handler is None:
-        raise Unreadable
+        return {"status": "err", "response": UNKNOWN}
     try:
         return handler(core, account, action)
     except Failed as failure:
@@ -71,7 +74,7 @@ def _order(core: Core, account: Account, action: Mapping[str, Any]) -> Json:
     if grouping not in wishes.GROUPINGS:
         raise Unreadable
     if not wanted:
-        return _statuses("order", [{"error": "Must have at least one order"}])  # the text is not verified
+        return _statuses("order", [{"error": rules.NO_ORDER}])
     try:
         for one in wanted:
             placing.check_batch(core, one)
@@ -84,7 +87,7 @@ def _order(core: Core, account: Account, action: Mapping[str, Any]) -> Json:
     if grouping == "positionTpsl":
         _make_siblings(orders)
         for order in orders:
-            order.size = order.left = order.size if order.size else abs(account.szi(order.coin))
+            order.size = order.size or abs(account.szi(order.coin))
     return _statuses("order", [placing.place(core, account, order) for order in orders])
 
 
@@ -93,9 +96,11 @@ def _check_group(core: Core, wanted: list[placing.Wish], grouping: str) -> None:
     for child in children:
         spec = core.feed.spec(child.asset)
         if child.trigger is None or not child.reduce_only:
-            raise placing.RefusedBatch("TP/SL orders must be reduce-only")  # the text is not verified
+            raise placing.RefusedBatch(rules.NOT_REDUCING)
         if spec is None or not (rules.is_on_tick(child.px, spec) and rules.is_on_tick(child.trigger.px, spec)):
             raise placing.RefusedBatch(rules.TICK)
+        if grouping == "normalTpsl" and child.size == 0:
+            raise placing.RefusedBatch(rules.ZERO_SIZE)
 
 
 def _family(core: Core, account: Account, wanted: list[placing.Wish]) -> list[Any]:
@@ -111,7 +116,7 @@ def _family(core: Core, account: Account, wanted: list[placing.Wish]) -> list[An
     if "error" in placed:
         for child in children:
             account.orders.pop(child.oid, None)
-        return [placed]
+        return [placed for _ in wanted]
     waits = "waitingForFill" if any(child.is_waiting for child in children) else "waitingForTrigger"
     return [placed, *(waits for _ in children)]
 
@@ -157,8 +162,8 @@ def _cancels(core: Core, account: Account, keys: list[Any]) -> Json:
     return _statuses("cancel", [_cancel_one(core, account, asset, key) for asset, key in keys])
 
 
-def _modify_one(core: Core, account: Account, raw: object) -> Json:
-    change = wishes.mapping(raw)
+def _modify_one(core: Core, account: Account, change: Mapping[str, Any], *, always_place: bool) -> Json:
+    """Cancel an order and place another; nothing is cancelled when the other is refused before it is placed."""
     wanted = wishes.wish(change.get("order"))
     order = _find(account, wishes.oid_or_cloid(change.get("oid")))
     try:
@@ -167,19 +172,33 @@ def _modify_one(core: Core, account: Account, raw: object) -> Json:
         return {"error": str(refusal)}
     if order is None or order.is_waiting or core.feed.asset(order.coin) != wanted.asset:
         return {"error": f"{rules.NO_MODIFY} asset={wanted.asset}"}
+    other = placing.make(core, account, wanted, is_position=order.is_position)
+    is_taking = other.tif in ("Ioc", "FrontendMarket") or (other.tif == "Gtc" and matching.would_match(core, other))
+    if other.trigger is None and is_taking and not always_place:
+        return {"error": f"{rules.EXECUTABLE} asset={wanted.asset}"}
+    other.siblings = order.siblings
+    for sibling in other.siblings:
+        sibling.siblings = [other if one is order else one for one in sibling.siblings]
     lifecycle.end(core, account, order, CANCELED)
-    return placing.place(core, account, placing.make(core, account, wanted, is_position=order.is_position))
+    return placing.place(core, account, other)
+
+
+def _always_places(*asked: Mapping[str, Any]) -> bool:
+    """Return whether the replacement may execute at once: `a`, of the action or of the entry."""
+    return any("a" in one and wishes.truth(one["a"]) for one in asked)
 
 
 def _batch_modify(core: Core, account: Account, action: Mapping[str, Any]) -> Json:
-    changes = wishes.items(action.get("modifies"))
+    changes = [wishes.mapping(change) for change in wishes.items(action.get("modifies"))]
     for change in changes:  # all must read before any is done
-        wishes.wish(wishes.mapping(change).get("order"))
-    return _statuses("order", [_modify_one(core, account, change) for change in changes])
+        wishes.wish(change.get("order"))
+        wishes.oid_or_cloid(change.get("oid"))
+    entries = [_modify_one(core, account, one, always_place=_always_places(action, one)) for one in changes]
+    return _statuses("order", entries)
 
 
 def _modify(core: Core, account: Account, action: Mapping[str, Any]) -> Json:
-    found = _modify_one(core, account, action)
+    found = _modify_one(core, account, action, always_place=_always_places(action))
     if "error" in found:
         raise Failed(str(found["error"]))
     return DONE
@@ -214,9 +233,9 @@ def _update_leverage(core: Core, account: Account, action: Mapping[str, Any]) ->
     if spec is None or not 1 <= value <= spec.max_leverage:
         raise Failed("Invalid leverage value")
     coin = spec.name
-    was_cross, _ = account.leverage_of(coin, spec.max_leverage)
     position = account.positions.get(coin)
     is_held = position is not None and position.szi != 0
+    was_cross, _ = account.leverage_of(coin, spec.max_leverage)
     if is_cross != was_cross and (is_held or account.orders_of(coin)):
         raise Failed("Cannot switch leverage type with open position.")
     if is_held and position is not None:
@@ -265,18 +284,22 @@ def _update_isolated_margin(core: Core, account: Account, action: Mapping[str, A
 # ---------------------------------------------------------------- agents and nothing
 
 
-def _approve_agent(_core: Core, account: Account, action: Mapping[str, Any]) -> Json:
+def _approve_agent(core: Core, account: Account, action: Mapping[str, Any]) -> Json:
     address, name = action.get("agentAddress"), action.get("agentName")
     if not isinstance(address, str) or not wishes.ADDRESS.fullmatch(address):
         raise Unreadable
     if name is not None and not isinstance(name, str):
         raise Unreadable
-    approve(account, address.lower(), name or None, None)
+    shown, _, until = (name or "").partition(" valid_until ")
+    until_ms = int(until) if until.isdecimal() else None
+    approve(account, address.lower(), shown or None, until_ms, core.now_ms)
     return DONE
 
 
-def approve(account: Account, address: str, name: str | None, valid_until_ms: int | None) -> None:
+def approve(account: Account, address: str, name: str | None, valid_until_ms: int | None, now_ms: int) -> None:
     """Let a key act for an account; one of the same name (or the one without) is replaced."""
+    if valid_until_ms is None:
+        valid_until_ms = now_ms + AGENT_DAYS * DAY_MS
     for known in [agent for agent in account.agents.values() if agent.name == name]:
         del account.agents[known.address]
     account.agents[address] = Agent(address, name, valid_until_ms)

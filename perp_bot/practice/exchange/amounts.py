@@ -17,9 +17,14 @@ def text(value: Decimal) -> str:
     return plain if "." in plain else plain + ".0"
 
 
+def money_steps(value: Decimal) -> Decimal:
+    """Return an amount of USD in whole millionths, as the venue keeps it."""
+    return round(value, 6)
+
+
 def money(value: Decimal) -> str:
     """Return an amount of USD as the venue answers it: six decimals at most."""
-    return text(round(value, 6))
+    return text(money_steps(value))
 
 
 def parse(wire: object) -> Decimal | None:

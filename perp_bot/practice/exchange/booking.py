@@ -5,10 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from perp_bot.practice.exchange import fees, margin
+from perp_bot.practice.exchange import fees
 from perp_bot.practice.exchange.accounts import Account, Position
-from perp_bot.practice.exchange.amounts import ZERO, money, text
+from perp_bot.practice.exchange.amounts import ZERO, money, money_steps, text
 from perp_bot.practice.exchange.core import Core
+from perp_bot.practice.market.coins import COINS, INDEX
 
 Json = dict[str, Any]
 
@@ -28,16 +29,21 @@ def book(
     tx: str,
     liquidation: Json | None = None,
     is_free: bool = False,
+    direction: str | None = None,
 ) -> Json:
-    """Book one fill of an account and tell it; return the row. Cash moves by -signed size x price - fee, exactly."""
+    """Book one fill of an account and tell it; return the row. Cash moves by -signed size x price - fee, exactly.
+
+    `liquidation` stands in the rows of both sides; `direction` is what `dir` says when size and side do not say it.
+    """
     position = account.position(coin)
     signed = size if is_buy else -size
     before = position.szi
     taker, maker = fees.rates(account, core.now_ms)
-    fee = ZERO if is_free else round(px * size * (taker if is_taker else maker), 6)
+    fee = ZERO if is_free else money_steps(px * size * (taker if is_taker else maker))
     if before == ZERO:
-        most = margin.TIERS[coin][0].max_leverage
-        position.is_cross, position.leverage = account.leverage_of(coin, most)
+        position.is_cross, position.leverage = account.leverage_of(coin, COINS[INDEX[coin]].max_leverage)
+        position.funding_open = ZERO
+    elif before * (before + signed) < 0:
         position.funding_open = ZERO
     closed_pnl = _move(account, position, signed, px)
     account.cash_usd -= fee
@@ -50,7 +56,7 @@ def book(
         "side": "B" if is_buy else "A",
         "time": core.now_ms,
         "startPosition": text(before),
-        "dir": _direction(before, signed, liquidation, is_cross=position.is_cross),
+        "dir": direction or _direction(before, signed),
         "closedPnl": money(closed_pnl),
         "hash": tx,
         "oid": oid,
@@ -90,7 +96,7 @@ def _close(account: Account, position: Position, size: Decimal, px: Decimal) -> 
     if position.is_cross:
         account.cash_usd -= signed * px
     else:  # the same share of its own money goes back, with what the fill made of it
-        kept = position.raw_usd * (before - size) / before
+        kept = money_steps(position.raw_usd * (before - size) / before)
         account.cash_usd += position.raw_usd - signed * px - kept
         position.raw_usd = kept
     position.szi += signed
@@ -105,15 +111,13 @@ def _open(account: Account, position: Position, signed: Decimal, px: Decimal) ->
     if position.is_cross:
         account.cash_usd -= signed * px
         return
-    own = more * px / position.leverage
+    own = money_steps(more * px / position.leverage)
     account.cash_usd -= own
     position.raw_usd += own - signed * px
 
 
-def _direction(before: Decimal, signed: Decimal, liquidation: Json | None, *, is_cross: bool) -> str:
+def _direction(before: Decimal, signed: Decimal) -> str:
     after = before + signed
-    if liquidation is not None:
-        return f"Liquidated {'Cross' if is_cross else 'Isolated'} {'Long' if before > 0 else 'Short'}"
     if before * after < 0:
         return "Long > Short" if before > 0 else "Short > Long"
     if abs(after) > abs(before):

@@ -18,9 +18,9 @@ def cap(account: Account) -> int:
     return BASE + int(account.volume_usd)
 
 
-def refusal(account: Account, action: Mapping[str, Any], now_ms: int) -> str | None:
+def refusal(account: Account, action: Mapping[str, Any], now_ms: int, cost: int | None = None) -> str | None:
     """Count an action; return the venue's text, and count nothing, when the budget does not hold it."""
-    amount, limit = actions.cost(action), cap(account)
+    amount, limit = actions.cost(action) if cost is None else cost, cap(account)
     if actions.is_cancel(action):
         limit = min(limit + CANCELS_MORE, 2 * limit)
     if account.requests_used + amount > limit:

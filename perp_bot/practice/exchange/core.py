@@ -40,6 +40,12 @@ class Core:
         self._events: list[UserEvent] = []
         self._updates: dict[str, list[Any]] = {}  # order updates that wait for the end of the moment
 
+    def move_to(self, at_ms: int) -> None:
+        """Let it be a later moment; order updates of one moment are one message, those of the next another."""
+        if at_ms != self.now_ms:
+            self._flush_all()
+            self.now_ms = at_ms
+
     def mark(self, coin: str) -> Decimal:
         """Return the mark price of now; of a delisted coin the last one."""
         since_ms = self.feed.delisted_since(coin)
@@ -84,10 +90,13 @@ class Core:
 
     def drain(self) -> list[UserEvent]:
         """Return and forget what is to be told."""
-        for user in list(self._updates):
-            self._flush(user)
+        self._flush_all()
         events, self._events = self._events, []
         return events
+
+    def _flush_all(self) -> None:
+        for user in list(self._updates):
+            self._flush(user)
 
     def _flush(self, user: str) -> None:
         updates = self._updates.pop(user, None)

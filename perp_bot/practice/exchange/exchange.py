@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from perp_bot.practice.exchange import actions, booking, budget, clockwork, liquidation, margin, reads
-from perp_bot.practice.exchange.accounts import Account
-from perp_bot.practice.exchange.amounts import ZERO, money
+from perp_bot.practice.exchange import actions, booking, budget, clockwork, lifecycle, liquidation, margin, reads, state
+from perp_bot.practice.exchange.accounts import MODES, Account
+from perp_bot.practice.exchange.amounts import money, money_steps
 from perp_bot.practice.exchange.core import Core, UserEvent
 from perp_bot.practice.exchange.feed import Feed
 from perp_bot.practice.market.market import Market
 
 Json = dict[str, Any]
 
-MODES = ("standard", "unified")
 OPEN_ACCOUNT_USD = Decimal(10_000)
 
 
@@ -32,6 +31,7 @@ class Exchange:
     def fund(self, address: str, usd: Decimal) -> None:
         """Deposit money, opening the account if there is none."""
         account = self._core.accounts.setdefault(address, Account(address))
+        usd = money_steps(usd)
         account.cash_usd += usd
         row = {
             "time": self._core.now_ms,
@@ -43,7 +43,7 @@ class Exchange:
 
     def approve_agent(self, master: str, agent: str, name: str | None, valid_until_ms: int | None) -> None:
         """Let a key act for an account."""
-        actions.approve(self._account(master), agent, name, valid_until_ms)
+        actions.approve(self._account(master), agent, name, valid_until_ms, self._core.now_ms)
 
     def set_mode(self, address: str, mode: str) -> None:
         """Make an account standard or unified."""
@@ -61,6 +61,7 @@ class Exchange:
             self._core, account, coin, is_buy=szi > 0, px=entry_px, size=abs(szi), is_taker=True,
             oid=self._core.next_oid(), tid=self._core.next_tid(), tx=self._core.next_hash(), is_free=True,
         )  # fmt: skip
+        lifecycle.fit_to_position(self._core, account, coin)
 
     def _account(self, address: str) -> Account:
         return self._core.accounts.setdefault(address, Account(address))
@@ -86,7 +87,7 @@ class Exchange:
             return signer
         for account in self._core.accounts.values():
             agent = account.agents.get(signer)
-            if agent is not None and (agent.valid_until_ms is None or now_ms < agent.valid_until_ms):
+            if agent is not None and now_ms < agent.valid_until_ms:
                 return account.address
         if self.open_accounts:
             self.fund(signer, OPEN_ACCOUNT_USD)
@@ -95,17 +96,19 @@ class Exchange:
 
     # ------------------------------------------------------------ acting, and time
 
-    def act(self, user: str, action: Mapping[str, Any], now_ms: int) -> Json:
+    def act(self, user: str, action: Mapping[str, Any], now_ms: int, *, actions_cost: int | None = None) -> Json:
         """Perform a verified action of an account; return the answer's body.
 
+        `actions_cost` is what the address's budget is charged; None: one for each order or cancel of the batch.
+
         Raises:
-            wishes.Unreadable: it is no action of the venue's, or a field is wrong.
+            wishes.Unreadable: a field is missing or wrong.
         """
         self.advance(now_ms)
-        account = self._core.accounts[user]
-        if not account.ledger and not account.fills:
+        account = self._core.accounts.get(user)
+        if account is None or not (account.ledger or account.fills):
             return {"status": "err", "response": f"Must deposit before performing actions. User: {user}"}
-        refusal = budget.refusal(account, action, now_ms)
+        refusal = budget.refusal(account, action, self._core.now_ms, actions_cost)
         if refusal is not None:
             return {"status": "err", "response": refusal}
         return actions.perform(self._core, account, action)
@@ -121,41 +124,56 @@ class Exchange:
     # ------------------------------------------------------------ faults
 
     def reject_next(self, text: str, count: int = 1) -> None:
-        """Refuse the next orders with a text."""
+        """Refuse the next orders with a text, in whatever batches they come."""
         self._core.rejections += [text] * count
 
     def force_liquidation(self, user: str, coin: str) -> None:
-        """Liquidate a position whatever its margin."""
-        if user in self._core.accounts:
-            liquidation.force(self._core, self._core.accounts[user], coin)
-
-    def deleverage(self, user: str, coin: str, share: Decimal) -> None:
-        """Close a share of a position against a liquidated trader at the mark: auto-deleveraging."""
+        """Liquidate a position on the book whatever its margin."""
         account = self._core.accounts.get(user)
-        if account is not None and account.szi(coin):
+        if account is not None:
+            liquidation.force(self._core, account, coin)
+
+    def adl(self, user: str, coin: str, share: Decimal) -> None:
+        """Close a share of a position at the mark: auto-deleveraging."""
+        account = self._core.accounts.get(user)
+        if account is not None:
             liquidation.deleverage(self._core, account, coin, share)
 
-    def set_leverage(self, user: str, coin: str, value: int, *, is_cross: bool) -> None:
-        """Change leverage and margin mode as the owner would in the web app."""
+    def manual_order(
+        self, user: str, coin: str, *, is_buy: bool, size: Decimal, px: Decimal, now_ms: int, reduce_only: bool = False
+    ) -> Json:
+        """Send an order as the owner would in the web app: at the market, at the most for a price."""
+        order = {
+            "a": self._core.feed.asset(coin), "b": is_buy, "p": f"{px.normalize():f}", "s": f"{size.normalize():f}",
+            "r": reduce_only, "t": {"limit": {"tif": "FrontendMarket"}},
+        }  # fmt: skip
+        return self.act(user, {"type": "order", "orders": [order], "grouping": "na"}, now_ms)
+
+    def set_leverage_outside(self, user: str, coin: str, value: int, *, is_cross: bool) -> None:
+        """Change leverage as the owner would in the web app; an open position keeps its margin mode."""
         account = self._account(user)
-        account.leverage[coin] = (is_cross, value)
         position = account.positions.get(coin)
         if position is not None and position.szi:
-            position.leverage = value
+            position.leverage, is_cross = value, position.is_cross
+        account.leverage[coin] = (is_cross, value)
+
+    deleverage = adl  # as the server's faults call these two
+    set_leverage = set_leverage_outside
 
     # ------------------------------------------------------------ reads
 
-    def _of(self, user: str) -> Account:
+    def _of(self, user: str, now_ms: int | None = None) -> Account:
+        if now_ms is not None:
+            self.advance(now_ms)
         return self._core.accounts.get(user, self._nobody)
 
-    def clearinghouse_state(self, user: str, now_ms: int) -> Json:
+    def clearinghouse_state(self, user: str, now_ms: int | None = None) -> Json:
         """Return balances and positions."""
-        self.advance(now_ms)
-        return reads.clearinghouse(self._core, self._of(user))
+        return state.clearinghouse(self._core, self._of(user, now_ms))
 
     def spot_clearinghouse_state(self, user: str) -> Json:
         """Return spot balances."""
-        return reads.spot(self._core, self._of(user))
+        return state.spot(self._core, self._of(user))
 
     def open_orders(self, user: str) -> list[Json]:
         """Return open orders, plain."""
@@ -165,9 +183,10 @@ class Exchange:
         """Return open orders, whole."""
         return reads.frontend_orders(self._of(user))
 
-    def order_status(self, user: str, oid_or_cloid: int | str) -> Json:
+    def order_status(self, user: str, oid_or_cloid: int | str, now_ms: int | None = None) -> Json:
         """Return what became of an order."""
-        return reads.order_status(self._of(user), oid_or_cloid)
+        key = oid_or_cloid.lower() if isinstance(oid_or_cloid, str) else oid_or_cloid
+        return reads.order_status(self._of(user, now_ms), key)
 
     def historical_orders(self, user: str) -> list[Json]:
         """Return past and open orders, newest first."""
@@ -177,8 +196,8 @@ class Exchange:
         """Return the newest fills, newest first."""
         return reads.fills(self._of(user))
 
-    def user_fills_by_time(self, user: str, start_ms: int, end_ms: int, *, is_reversed: bool = False) -> list[Json]:
-        """Return the fills of a stretch of time, oldest first."""
+    def user_fills_by_time(self, user: str, start_ms: int, end_ms: int, is_reversed: bool = False) -> list[Json]:
+        """Return the fills of a stretch of time, oldest first unless reversed."""
         return reads.fills_between(self._of(user), start_ms, end_ms, is_reversed=is_reversed)
 
     def user_funding(self, user: str, start_ms: int, end_ms: int) -> list[Json]:
@@ -193,17 +212,17 @@ class Exchange:
         """Return the budget of actions."""
         return reads.rate_limit(self._of(user))
 
-    def fees(self, user: str) -> Json:
-        """Return fee rates."""
-        return reads.user_fees(self._core, self._of(user))
+    def fees(self, user: str, now_ms: int | None = None) -> Json:
+        """Return fee rates and volumes."""
+        return reads.user_fees(self._core, self._of(user, now_ms))
 
-    def portfolio(self, user: str) -> list[Any]:
-        """Return value and profit."""
-        return reads.portfolio(self._core, self._of(user))
+    def portfolio(self, user: str, now_ms: int | None = None) -> list[Any]:
+        """Return the histories of value and profit."""
+        return reads.portfolio(self._core, self._of(user, now_ms))
 
-    def active_asset_data(self, user: str, coin: str) -> Json:
+    def active_asset_data(self, user: str, coin: str, now_ms: int | None = None) -> Json:
         """Return leverage and room to trade of a coin."""
-        return {**reads.active_asset(self._core, self._of(user), coin), "user": user}
+        return {**state.active_asset(self._core, self._of(user, now_ms), coin), "user": user}
 
     def extra_agents(self, user: str) -> list[Json]:
         """Return the named agents of an account."""
@@ -215,5 +234,4 @@ class Exchange:
 
     def value_usd(self, user: str) -> Decimal:
         """Return the account's value at the marks of now."""
-        account = self._of(user)
-        return margin.account_value(account, self._core.mark) if account.held() else account.raw_usd + ZERO
+        return margin.account_value(self._of(user), self._core.mark)

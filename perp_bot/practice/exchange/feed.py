@@ -1,4 +1,7 @@
-"""The path's market as the exchange needs it: exact prices and sizes, by moment and by stretch of time."""
+"""The path's market as the exchange needs it: exact prices and sizes, by moment, and when they first reach a price.
+
+Stretches of time are (after, until], both of one hour.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,20 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
+import numpy.typing as npt
 
 from perp_bot.core.timeframes import HOUR_MS, MINUTE_MS
-from perp_bot.practice.exchange.amounts import ZERO
 from perp_bot.practice.market.book import EPOCH_MS, BookSide
 from perp_bot.practice.market.coin_market import CoinMarket
-from perp_bot.practice.market.coins import COINS, INDEX, MARGIN_TABLES, CoinSpec
+from perp_bot.practice.market.coins import COINS, INDEX, CoinSpec
 from perp_bot.practice.market.context import ORACLE_STEP_S
 from perp_bot.practice.market.market import Market
+from perp_bot.practice.market.noise import Floats, Ints
+from perp_bot.practice.market.tape import MinuteTape
 
-MARK_STEP_MS = ORACLE_STEP_S * 1_000
 SECOND_MS = 1_000
+MARK_STEP_MS = ORACLE_STEP_S * SECOND_MS
+RATE_DECIMALS = 10
 
 Level = tuple[Decimal, Decimal]  # price, size in coins
 
@@ -31,21 +37,13 @@ class PathTrade:
     is_buy: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """One margin tier: from this notional on, the highest leverage, and what the maintenance margin is less."""
-
-    lower_usd: Decimal
-    max_leverage: int
-    rate: Decimal  # maintenance: half of the initial margin at the highest leverage
-    deducted_usd: Decimal
-
-
 class Feed:
     """Reads of the market; everything is a function of time."""
 
     def __init__(self, market: Market) -> None:
         self._market = market
+
+    # ------------------------------------------------------------ coins
 
     @staticmethod
     def spec(asset: int) -> CoinSpec | None:
@@ -65,15 +63,30 @@ class Feed:
         """Return when the coin was delisted on request."""
         return self._market.delisted_since(coin)
 
+    # ------------------------------------------------------------ time
+
+    def into_hour(self, at_ms: int) -> int:
+        """Return the ms since the hour of the recording began."""
+        return (at_ms - self._market.origin_ms) % HOUR_MS
+
+    def last_of_hour(self, at_ms: int) -> int:
+        """Return the last ms of the hour of a moment."""
+        return at_ms - self.into_hour(at_ms) + HOUR_MS - 1
+
+    # ------------------------------------------------------------ at a moment
+
     def mark(self, coin: str, at_ms: int) -> Decimal:
-        """Return the mark price that stands at a moment."""
-        hour, second = self._second(coin, at_ms)
-        past = self._past(coin)
+        """Return the mark price that stands at a moment; of a coin that never traded here its last known price."""
+        past = self._market.history(coin)
+        if past is None:
+            spec = COINS[INDEX[coin]]
+            return _exact(spec.base_px or 0.0, spec.px_decimals)
+        hour, second = self._second(at_ms)
         return _exact(past.context(hour).mark_at(second), past.coin.px_decimals)
 
     def oracle(self, coin: str, at_ms: int) -> Decimal:
         """Return the oracle price that stands at a moment."""
-        hour, second = self._second(coin, at_ms)
+        hour, second = self._second(at_ms)
         past = self._past(coin)
         return _exact(past.context(hour).oracle_at(second), past.coin.px_decimals)
 
@@ -96,65 +109,134 @@ class Feed:
         since_ms = at_ms - self._past(coin).origin_ms
         return since_ms // EPOCH_MS, since_ms // SECOND_MS
 
-    def trades(self, coin: str, after_ms: int, until_ms: int) -> list[PathTrade]:
-        """Return the path's trades at times in (after, until], oldest first."""
-        past, found = self._past(coin), []
-        since_ms = self._market.delisted_since(coin)
-        if since_ms is not None:
-            until_ms = min(until_ms, since_ms)
-        for minute in range(
-            max(0, (after_ms - past.origin_ms) // MINUTE_MS), (until_ms - past.origin_ms) // MINUTE_MS + 1
-        ):
-            opens_ms = past.origin_ms + minute * MINUTE_MS
-            tape = past.tape(minute)
-            first = int(np.searchsorted(tape.at_ms, after_ms - opens_ms, side="right"))
-            last = int(np.searchsorted(tape.at_ms, until_ms - opens_ms, side="right"))
-            columns = (tape.at_ms, tape.px_units, tape.size_units, tape.is_buy)
-            for at_ms, px, size, is_buy in zip(*(column[first:last].tolist() for column in columns), strict=True):
-                found.append(
-                    PathTrade(
-                        opens_ms + at_ms,
-                        _units(px, past.coin.px_decimals),
-                        _units(size, past.coin.sz_decimals),
-                        bool(is_buy),
-                    )
-                )
-        return found
+    def trades_at(self, coin: str, at_ms: int) -> list[PathTrade]:
+        """Return the path's trades of one ms, in their order."""
+        past = self._past(coin)
+        minute, into_ms = divmod(at_ms - past.origin_ms, MINUTE_MS)
+        tape = past.tape(minute)
+        first, last = _between(tape, into_ms - 1, into_ms)
+        columns = (tape.px_units, tape.size_units, tape.is_buy)
+        rows = zip(*(column[first:last].tolist() for column in columns), strict=True)
+        return [
+            PathTrade(at_ms, _units(px, past.coin.px_decimals), _units(size, past.coin.sz_decimals), bool(is_buy))
+            for px, size, is_buy in rows
+        ]
+
+    # ------------------------------------------------------------ in a stretch of time
 
     def funding(self, coin: str, after_ms: int, until_ms: int) -> list[tuple[int, Decimal]]:
-        """Return when a funding hour was settled in (after, until], and its rate."""
-        past, found = self._past(coin), []
-        hour = max(0, past.hour_of(after_ms) - 2)
+        """Return when funding was settled in (after, until], and its rate."""
+        past = self._past(coin)
+        hour = max(0, past.hour_of(after_ms) - 1)
+        found: list[tuple[int, Decimal]] = []
         while past.origin_ms + (hour + 1) * HOUR_MS <= until_ms:
             row = past.funding(hour)
             if after_ms < row.time_ms <= until_ms:
-                found.append((row.time_ms, _exact(row.rate, 10)))
+                found.append((row.time_ms, _exact(row.rate, RATE_DECIMALS)))
             hour += 1
         return found
+
+    def mark_times(self, coin: str, after_ms: int, until_ms: int) -> Ints:
+        """Return the moments at which a new mark stands; none of a coin that does not trade."""
+        hour, first, last = self._steps(coin, after_ms, until_ms, MARK_STEP_MS)
+        return self._market.origin_ms + hour * HOUR_MS + np.arange(first, last + 1, dtype=np.int64) * MARK_STEP_MS
+
+    def marks(self, coin: str, after_ms: int, until_ms: int) -> Floats:
+        """Return the marks of those moments in USD."""
+        hour, first, last = self._steps(coin, after_ms, until_ms, MARK_STEP_MS)
+        return self._past(coin).context(hour).mark_px[first : last + 1]
+
+    def first_mark(
+        self, coin: str, after_ms: int, until_ms: int, rise: Decimal | None, fall: Decimal | None
+    ) -> int | None:
+        """Return the first moment at which the mark stands at or above `rise`, or at or below `fall`."""
+        decimals = self._past(coin).coin.px_decimals
+        marks = np.rint(self.marks(coin, after_ms, until_ms) * 10**decimals)
+        reached = np.zeros(len(marks), bool)
+        if rise is not None:
+            reached |= marks >= float(rise.scaleb(decimals))
+        if fall is not None:
+            reached |= marks <= float(fall.scaleb(decimals))
+        where = np.flatnonzero(reached)
+        return int(self.mark_times(coin, after_ms, until_ms)[where[0]]) if len(where) else None
+
+    def first_cross(
+        self, coin: str, after_ms: int, until_ms: int, bid: Decimal | None, ask: Decimal | None
+    ) -> int | None:
+        """Return the first whole second at which the path's best ask is at or below `bid`, or its bid at `ask`."""
+        past = self._past(coin)
+        hour, first, last = self._steps(coin, after_ms, until_ms, SECOND_MS)
+        path, decimals = past.path(hour), past.coin.px_decimals
+        at, up = path.last[first : last + 1], path.aggressor[first : last + 1] > 0
+        spread = path.spread[first : last + 1]
+        reached = np.zeros(len(at), bool)
+        if bid is not None:
+            reached |= (at + np.where(up, 0, spread)) * np.int64(path.tick) <= int(bid.scaleb(decimals))
+        if ask is not None:
+            reached |= (at - np.where(up, spread, 0)) * np.int64(path.tick) >= int(ask.scaleb(decimals))
+        where = np.flatnonzero(reached)
+        return past.origin_ms + hour * HOUR_MS + (first + int(where[0])) * SECOND_MS if len(where) else None
+
+    def first_reach(
+        self, coin: str, after_ms: int, until_ms: int, bid: Decimal | None, ask: Decimal | None
+    ) -> int | None:
+        """Return when the first trade sells at or below `bid`, or buys at or above `ask`.
+
+        All trades of a second have its price and its side, so that only the tapes of seconds that reach are made.
+        """
+        past = self._past(coin)
+        hour = past.hour_of(after_ms + 1)
+        opens_ms = past.origin_ms + hour * HOUR_MS
+        first = (after_ms + 1 - opens_ms) // SECOND_MS
+        path, decimals = past.path(hour), past.coin.px_decimals
+        until_ms = self._traded_until(coin, until_ms)
+        last = (until_ms - opens_ms) // SECOND_MS
+        px = path.last[first : last + 1] * np.int64(path.tick)
+        up = path.aggressor[first : last + 1] > 0
+        reached = np.zeros(len(px), bool)
+        if bid is not None:
+            reached |= ~up & (px <= int(bid.scaleb(decimals)))
+        if ask is not None:
+            reached |= up & (px >= int(ask.scaleb(decimals)))
+        for second in (first + np.flatnonzero(reached)).tolist():
+            minute_ms = opens_ms + second // 60 * MINUTE_MS
+            tape = past.tape((minute_ms - past.origin_ms) // MINUTE_MS)
+            from_ms = max(after_ms, opens_ms + second * SECOND_MS - 1) - minute_ms
+            upto_ms = min(until_ms, opens_ms + second * SECOND_MS + SECOND_MS - 1) - minute_ms
+            found, end = _between(tape, from_ms, upto_ms)
+            if found < end:
+                return minute_ms + int(tape.at_ms[found])
+        return None
+
+    # ------------------------------------------------------------ below
+
+    def _traded_until(self, coin: str, until_ms: int) -> int:
+        since_ms = self._market.delisted_since(coin)
+        return until_ms if since_ms is None else min(until_ms, since_ms - 1)
+
+    def _steps(self, coin: str, after_ms: int, until_ms: int, step_ms: int) -> tuple[int, int, int]:
+        """Return the hour, and the first and last step of it that begin in (after, until]; last < first: none."""
+        origin_ms = self._market.origin_ms
+        hour = (after_ms + 1 - origin_ms) // HOUR_MS
+        opens_ms = origin_ms + hour * HOUR_MS
+        first = -(-(after_ms + 1 - opens_ms) // step_ms)
+        last = (self._traded_until(coin, until_ms) - opens_ms) // step_ms
+        return hour, first, max(last, first - 1)
 
     def _past(self, coin: str) -> CoinMarket:
         past = self._market.history(coin)
         assert past is not None, f"{coin} never traded here"
         return past
 
-    def _second(self, coin: str, at_ms: int) -> tuple[int, int]:
-        hour, into_ms = divmod(at_ms - self._past(coin).origin_ms, HOUR_MS)
+    def _second(self, at_ms: int) -> tuple[int, int]:
+        hour, into_ms = divmod(at_ms - self._market.origin_ms, HOUR_MS)
         return hour, into_ms // SECOND_MS
 
 
-def tiers_of(spec: CoinSpec) -> tuple[Tier, ...]:
-    """Return a coin's margin tiers, lowest first, with their deductions.
-
-    ded_n = ded_(n-1) + lowerBound_n x (rate_n - rate_(n-1)): the venue's margin tiers page.
-    """
-    table = next((tiers for number, _, tiers in MARGIN_TABLES if number == spec.margin_table_id), None)
-    found: list[Tier] = []
-    for bound, leverage in table or (("0.0", spec.max_leverage),):
-        lower, rate = Decimal(bound), Decimal(1) / (2 * leverage)
-        before = found[-1] if found else None
-        deducted = ZERO if before is None else before.deducted_usd + lower * (rate - before.rate)
-        found.append(Tier(lower, leverage, rate, deducted))
-    return tuple(found)
+def _between(tape: MinuteTape, after_ms: int, until_ms: int) -> tuple[int, int]:
+    """Return the range of trades in (after, until], counted from the minute's start."""
+    found: npt.NDArray[np.intp] = np.searchsorted(tape.at_ms, [after_ms, until_ms], side="right")
+    return int(found[0]), int(found[1])
 
 
 def _levels(spec: CoinSpec, side: BookSide) -> list[Level]:

@@ -7,7 +7,7 @@ from perp_bot.practice.exchange.amounts import ZERO
 from perp_bot.practice.exchange.core import Core, oldest_first
 from perp_bot.practice.exchange.orders import CANCELED, FILLED, OPEN, Order
 
-REDUCED, SIBLING = "reduceOnlyCanceled", "siblingFilledCanceled"
+REDUCED, SIBLING, NO_MARGIN = "reduceOnlyCanceled", "siblingFilledCanceled", "marginCanceled"
 
 
 def begin(core: Core, account: Account, order: Order) -> None:
@@ -18,14 +18,18 @@ def begin(core: Core, account: Account, order: Order) -> None:
 
 
 def end(core: Core, account: Account, order: Order, status: str) -> None:
-    """End an order: its children go with it unless it filled; those of a filled one begin."""
+    """End an order: its children go with it unless it filled; those of a filled one begin.
+
+    As on the venue, an order that was cut for want of margin after a part had filled counts as filled for its children.
+    """
     order.status, order.status_ms = status, core.now_ms
     account.orders.pop(order.oid, None)
     account.ended.append(order)
     core.tell_order(order)
+    has_filled = status == FILLED or (status == NO_MARGIN and order.left < order.size)
     for child in order.children:
         if child.is_open and child.is_waiting:
-            if status == FILLED:
+            if has_filled:
                 _place_child(core, account, child)
             else:
                 child.parent = None
@@ -43,8 +47,15 @@ def fit_to_position(core: Core, account: Account, coin: str) -> None:
             continue
         if szi == ZERO or (szi > 0) == order.is_buy:
             end(core, account, order, REDUCED)
-        elif not order.is_position and order.left > abs(szi):
+        elif order.is_position or order.left > abs(szi):
             order.left = abs(szi)
+
+
+def tell_cancelled(core: Core, account: Account, orders: list[Order]) -> None:
+    """Tell the user's own channel which orders the venue ended."""
+    if orders:
+        gone = [{"coin": order.coin, "oid": order.oid} for order in orders]
+        core.tell(account.address, "user", {"nonUserCancel": gone})
 
 
 def _place_child(core: Core, account: Account, child: Order) -> None:

@@ -1,4 +1,4 @@
-"""Margin: what positions and resting orders bind, when an account is liquidated, and at what price."""
+"""Margin: what an account is worth, what positions and resting orders bind, and when a position is liquidated."""
 
 from __future__ import annotations
 
@@ -7,23 +7,12 @@ from decimal import Decimal
 
 from perp_bot.practice.exchange.accounts import Account, Position
 from perp_bot.practice.exchange.amounts import ZERO
-from perp_bot.practice.exchange.feed import Tier, tiers_of
+from perp_bot.practice.exchange.tiers import TIERS, Tier, maintenance_usd
 from perp_bot.practice.market.coins import COINS, INDEX
 
 Mark = Callable[[str], Decimal]
 
-TIERS: dict[str, tuple[Tier, ...]] = {spec.name: tiers_of(spec) for spec in COINS}
-
-
-def tier_of(coin: str, notional_usd: Decimal) -> Tier:
-    """Return the tier of a notional; a bound belongs to the higher tier."""
-    return next(tier for tier in reversed(TIERS[coin]) if notional_usd >= tier.lower_usd)
-
-
-def maintenance_usd(coin: str, notional_usd: Decimal) -> Decimal:
-    """Return the maintenance margin of a notional: rate x notional - deduction of its tier."""
-    tier = tier_of(coin, notional_usd)
-    return notional_usd * tier.rate - tier.deducted_usd
+LEAST_SHARE = Decimal("0.1")  # of the notional stays bound, whatever the leverage
 
 
 def value_usd(position: Position, mark: Decimal) -> Decimal:
@@ -41,9 +30,26 @@ def account_value(account: Account, mark: Mark) -> Decimal:
     return account.raw_usd + sum((p.szi * mark(p.coin) for p in account.held()), ZERO)
 
 
+def value_and_profit(account: Account, mark: Mark) -> tuple[Decimal, Decimal]:
+    """Return what the account is worth, and that less what was deposited."""
+    value = account_value(account, mark)
+    moved = sum((Decimal(row["delta"].get("usdc", "0")) for row in account.ledger), ZERO)
+    return value, value - moved
+
+
+def unrealized_usd(account: Account, mark: Mark) -> Decimal:
+    """Return the profit of all positions at the marks."""
+    return sum((p.szi * (mark(p.coin) - p.entry_px) for p in account.held()), ZERO)
+
+
 def notional_usd(account: Account, mark: Mark) -> Decimal:
     """Return the sum of the positions' values without their signs."""
     return sum((abs(p.szi) * mark(p.coin) for p in account.held()), ZERO)
+
+
+def cross_notional(account: Account, mark: Mark) -> Decimal:
+    """Return the same of the cross positions."""
+    return sum((abs(p.szi) * mark(p.coin) for p in account.held() if p.is_cross), ZERO)
 
 
 def used_usd(position: Position, mark: Decimal) -> Decimal:
@@ -63,16 +69,14 @@ def reserved_usd(account: Account) -> Decimal:
     total = ZERO
     for order in account.orders.values():
         if order.rests and not order.reduce_only:
-            most = COINS[INDEX[order.coin]].max_leverage
-            total += (
-                opening(account, order.coin, order.is_buy, order.left) * order.px / leverage(account, order.coin, most)
-            )
+            opens = opening(account, order.coin, order.is_buy, order.left)
+            total += opens * order.px / leverage(account, order.coin)
     return total
 
 
-def leverage(account: Account, coin: str, most: int) -> int:
+def leverage(account: Account, coin: str) -> int:
     """Return the leverage set for a coin."""
-    return account.leverage_of(coin, most)[1]
+    return account.leverage_of(coin, COINS[INDEX[coin]].max_leverage)[1]
 
 
 def opening(account: Account, coin: str, is_buy: bool, size: Decimal) -> Decimal:
@@ -91,7 +95,7 @@ def withdrawable_usd(account: Account, mark: Mark) -> Decimal:
     """Return max(0, value - max(initial margin with resting orders, a tenth of the notional))."""
     bound = max(
         cross_used(account, mark) + reserved_usd(account),
-        sum((abs(p.szi) * mark(p.coin) for p in account.held() if p.is_cross), ZERO) / 10,
+        cross_notional(account, mark) * LEAST_SHARE,
     )
     return max(ZERO, cross_value(account, mark) - bound)
 

@@ -7,12 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 from perp_bot.practice.exchange import booking, lifecycle, margin
+from perp_bot.practice.exchange.accounts import Account
 from perp_bot.practice.exchange.amounts import ZERO
 from perp_bot.practice.exchange.core import Core
 from perp_bot.practice.exchange.feed import PathTrade
 from perp_bot.practice.exchange.orders import FILLED, Order
 
-SELF_TRADE, NO_MARGIN = "selfTradeCanceled", "marginCanceled"
+SELF_TRADE = "selfTradeCanceled"
 
 Json = dict[str, Any]
 
@@ -70,9 +71,10 @@ def would_match(core: Core, order: Order) -> bool:
     return against is not None and (order.px - against) * order.sign >= 0
 
 
-def take(core: Core, order: Order, *, limit: Decimal, liquidation: Json | None = None) -> Taken:
+def take(core: Core, order: Order, *, limit: Decimal | None, liquidation: Json | None = None) -> Taken:
     """Fill an order from what rests on the other side, up to its limit; what is left of it is the caller's affair."""
     account = core.accounts[order.user]
+    direction = None if liquidation is None else _liquidated(account, order.coin)
     theirs = resting(core, order.coin, is_buy=not order.is_buy)
     path = levels(core, order.coin, is_bid=not order.is_buy)
     got, value = ZERO, ZERO
@@ -84,7 +86,7 @@ def take(core: Core, order: Order, *, limit: Decimal, liquidation: Json | None =
         # at one price the path was there first
         is_path = other is None or (level is not None and (level[0] - other.px) * order.sign <= 0)
         px = level[0] if is_path and level is not None else other.px  # type: ignore[union-attr]
-        if (px - limit) * order.sign > 0:
+        if limit is not None and (px - limit) * order.sign > 0:
             break
         if is_path and level is not None:
             size = min(order.left, level[1])
@@ -98,20 +100,28 @@ def take(core: Core, order: Order, *, limit: Decimal, liquidation: Json | None =
                 continue
             size = min(order.left, other.left)
         tid, tx = core.next_tid(), core.next_hash()
-        if not is_path and other is not None and not _fill_resting(core, other, size, tid, tx):
+        if not is_path and other is not None and not _fill_resting(core, other, size, tid, tx, liquidation):
             continue
         order.left -= size
         got, value = got + size, value + size * px
         booking.book(
             core, account, order.coin, is_buy=order.is_buy, px=px, size=size, is_taker=True, oid=order.oid,
-            cloid=order.cloid, tid=tid, tx=tx, liquidation=liquidation,
+            cloid=order.cloid, tid=tid, tx=tx, liquidation=liquidation, direction=direction,
         )  # fmt: skip
     return Taken(got, value)
 
 
+def _liquidated(account: Account, coin: str) -> str:
+    position = account.position(coin)
+    return f"Liquidated {'Cross' if position.is_cross else 'Isolated'} {'Long' if position.is_long else 'Short'}"
+
+
 def trade(core: Core, coin: str, seen: PathTrade) -> None:
-    """Fill resting orders from a trade of the path: those it went through whole, those at its price after the queue."""
-    given = ZERO  # of the trade's size, at its own price
+    """Fill resting orders from a trade of the path: those it went through whole, those at its price after the queue.
+
+    At one price nobody is filled before whoever was there first, however long the path's queue was when each came.
+    """
+    given, is_first = ZERO, True  # of the trade's size, at its own price; nobody older is left there
     for order in resting(core, coin, is_buy=not seen.is_buy):
         if not order.rests:
             continue
@@ -122,7 +132,8 @@ def trade(core: Core, coin: str, seen: PathTrade) -> None:
         if through == 0:
             passed = min(order.ahead, seen.size - given)
             order.ahead -= passed
-            size = min(order.left, seen.size - given - passed)
+            size = min(order.left, seen.size - given - passed) if is_first else ZERO
+            is_first = is_first and size == order.left
             if size <= 0:
                 continue
             given += size
@@ -147,21 +158,20 @@ def cross(core: Core, coin: str) -> None:
                 core.eaten[key] = core.eaten.get(key, ZERO) + filled
 
 
-def _fill_resting(core: Core, order: Order, size: Decimal, tid: int, tx: str) -> bool:
+def _fill_resting(core: Core, order: Order, size: Decimal, tid: int, tx: str, liquidation: Json | None = None) -> bool:
     """Fill a resting order at its own price; False, and the order is gone, when its account lacks the margin."""
     account = core.accounts[order.user]
     opens = ZERO if order.reduce_only else margin.opening(account, order.coin, order.is_buy, size)
     if opens:
-        most = margin.TIERS[order.coin][0].max_leverage
-        needed = opens * order.px / margin.leverage(account, order.coin, most)
+        needed = opens * order.px / margin.leverage(account, order.coin)
         free = margin.cross_value(account, core.mark) - margin.cross_used(account, core.mark)
         if needed > free:
-            lifecycle.end(core, account, order, NO_MARGIN)
+            lifecycle.end(core, account, order, lifecycle.NO_MARGIN)
             return False
     order.left -= size
     booking.book(
         core, account, order.coin, is_buy=order.is_buy, px=order.px, size=size, is_taker=False, oid=order.oid,
-        cloid=order.cloid, tid=tid, tx=tx,
+        cloid=order.cloid, tid=tid, tx=tx, liquidation=liquidation,
     )  # fmt: skip
     settle(core, order)
     return True

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from perp_bot.practice.exchange.amounts import ZERO, text
 
 Json = dict[str, Any]
-Tif = Literal["Gtc", "Ioc", "Alo", "FrontendMarket"]
+Tif = Literal["Gtc", "Ioc", "Alo", "FrontendMarket", "LiquidationMarket"]
 
 OPEN, FILLED, CANCELED, TRIGGERED = "open", "filled", "canceled", "triggered"
 

@@ -12,6 +12,7 @@ from perp_bot.practice.exchange.accounts import Account
 from perp_bot.practice.exchange.amounts import ZERO, text
 from perp_bot.practice.exchange.core import Core
 from perp_bot.practice.exchange.orders import CANCELED, FILLED, Order, Tif, Trigger, shown_type
+from perp_bot.practice.exchange.tiers import tier_of
 from perp_bot.practice.market.coins import COINS, CoinSpec
 
 Json = dict[str, Any]
@@ -49,7 +50,7 @@ def check_batch(core: Core, wish: Wish) -> None:
     """
     spec = core.feed.spec(wish.asset)
     if spec is None:
-        raise RefusedBatch(f"Invalid asset: {wish.asset}")  # the text is not verified
+        raise RefusedBatch(rules.NO_ASSET)
     if wish.px <= 0 or (wish.trigger is not None and wish.trigger.px <= 0):
         raise RefusedBatch(rules.INVALID_PRICE)
     if not rules.is_on_lot(wish.size, spec) or wish.size < 0:
@@ -96,8 +97,7 @@ def place(core: Core, account: Account, order: Order) -> Json:
 
 def reject(core: Core, account: Account, order: Order, reason: str) -> None:
     """Remember a refused order with the status of its reason."""
-    order.status = next((status for text_, status in rules.STATUS.items() if reason.startswith(text_[:30])), "rejected")
-    order.status_ms = core.now_ms
+    order.status, order.status_ms = rules.status_of(reason), core.now_ms
     account.ended.append(order)
     core.tell_order(order)
 
@@ -117,12 +117,22 @@ def _check(core: Core, account: Account, order: Order) -> None:
     if order.reduce_only and not order.is_waiting:
         if szi == 0 or (szi > 0) == order.is_buy:
             raise Refused(rules.REDUCE_ONLY)
-        order.left = min(order.left, abs(szi))
+        order.left = abs(szi) if order.is_position else min(order.left, abs(szi))
+    _check_count(account, order)
     if trigger is not None and (
         trigger.fires(order.is_buy, core.mark(order.coin)) or (order.px - trigger.px) * order.sign < 0
     ):
         raise Refused(rules.BAD_TRIGGER)
     _check_value(order, spec, szi)
+
+
+def _check_count(account: Account, order: Order) -> None:
+    """Refuse what would be one open order too many; of the last ones none may be a trigger or reduce-only."""
+    is_scarce = order.reduce_only or order.trigger is not None
+    rests = order.tif not in ("Ioc", "FrontendMarket")
+    most = rules.MOST_ORDERS if is_scarce else rules.most_orders(account.volume_usd)
+    if rests and len(account.orders) >= most:
+        raise Refused(rules.TOO_MANY)
 
 
 def _check_value(order: Order, spec: CoinSpec, szi: Decimal) -> None:
@@ -135,7 +145,7 @@ def _check_value(order: Order, spec: CoinSpec, szi: Decimal) -> None:
 
 
 def check_margin(core: Core, account: Account, order: Order) -> None:
-    """Refuse an order whose opening part the account's free margin does not carry.
+    """Refuse an order whose opening part the account's free margin, or the tier of its leverage, does not carry.
 
     Raises:
         Refused: it does not.
@@ -145,8 +155,10 @@ def check_margin(core: Core, account: Account, order: Order) -> None:
     opens = margin.opening(account, order.coin, order.is_buy, order.left)
     if not opens:
         return
-    most = margin.TIERS[order.coin][0].max_leverage
-    leverage = margin.leverage(account, order.coin, most)
+    leverage = margin.leverage(account, order.coin)
+    after_usd = abs(account.szi(order.coin) + order.sign * order.left) * core.mark(order.coin)
+    if leverage > tier_of(order.coin, after_usd).max_leverage:
+        raise Refused(rules.TIER)
     if opens * order.px / leverage > margin.free_usd(account, core.mark):
         raise Refused(rules.MARGIN)
 
@@ -207,7 +219,7 @@ def fire(core: Core, account: Account, order: Order) -> None:
     order.status, order.trigger = "open", None
     account.orders.pop(order.oid, None)
     if not order.reduce_only and not _carries(core, account, order):
-        lifecycle.end(core, account, order, matching.NO_MARGIN)
+        lifecycle.end(core, account, order, lifecycle.NO_MARGIN)
         return
     limit = order.px
     if trigger.is_market:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from perp_bot.core.timeframes import HOUR_MS
+from perp_bot.core.timeframes import HOUR_MS, MINUTE_MS
 from perp_bot.practice.exchange.exchange import Exchange
 from perp_bot.practice.exchange.feed import Feed
 from perp_bot.practice.market.coins import INDEX
@@ -81,15 +81,43 @@ class Rig:
         """Sell at the market."""
         return self.order(user, coin, "A", size, far(coin, self.best(coin)[0], -1), tif="Ioc")
 
+    def leverage(self, user: str, coin: str, value: int, *, is_cross: bool = True) -> Json:
+        """Set a coin's leverage."""
+        return self.act(user, {"type": "updateLeverage", "asset": INDEX[coin], "isCross": is_cross, "leverage": value})
+
+    def state(self, user: str) -> Json:
+        """Return balances and positions."""
+        return self.exchange.clearinghouse_state(user, self.now_ms)
+
+    def position(self, user: str, coin: str) -> Json:
+        """Return a position as it is shown."""
+        rows = [row["position"] for row in self.state(user)["assetPositions"]]
+        return next(row for row in rows if row["coin"] == coin)
+
     def identity_gap(self, user: str) -> Decimal:
         """Return how far the cash is from deposits, fills, fees and funding."""
         account = self.core.accounts[user]
-        due = sum((Decimal(row["delta"]["usdc"]) for row in account.ledger if "usdc" in row["delta"]), Decimal(0))
+        due = sum((Decimal(row["delta"].get("usdc", "0")) for row in account.ledger), Decimal(0))
+        due -= sum((Decimal(row["delta"].get("accountValue", "0")) for row in account.ledger), Decimal(0))
         for row in account.fills:
             signed = Decimal(row["sz"]) * (1 if row["side"] == "B" else -1)
             due -= signed * Decimal(row["px"]) + Decimal(row["fee"])
         due += sum((Decimal(row["delta"]["usdc"]) for row in account.fundings), Decimal(0))
         return abs(due - account.raw_usd)
+
+
+def trades_between(coin: str, after_ms: int, until_ms: int, market: Market = MARKET) -> list[tuple[int, Decimal, int]]:
+    """Return (time, price, +1 for a buying aggressor) of the path's trades in (after, until]."""
+    past = market.history(coin)
+    assert past is not None
+    found = []
+    first, last = ((at_ms - past.origin_ms) // MINUTE_MS for at_ms in (after_ms, until_ms))
+    for minute in range(first, last + 1):
+        tape, opens_ms = past.tape(minute), past.origin_ms + minute * MINUTE_MS
+        for at_ms, px, is_buy in zip(tape.at_ms.tolist(), tape.px_units.tolist(), tape.is_buy.tolist(), strict=True):
+            if after_ms < opens_ms + at_ms <= until_ms:
+                found.append((opens_ms + at_ms, Decimal(px).scaleb(-past.coin.px_decimals), 1 if is_buy else -1))
+    return found
 
 
 def far(coin: str, px: Decimal, sign: int) -> Decimal:

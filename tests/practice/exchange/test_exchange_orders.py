@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from exchange_rig import ALICE, BOB, CAROL, FEED, Rig, far, wire
+from exchange_rig import ALICE, BOB, CAROL, FEED, START_MS, Rig, far, trades_between, wire
 
 from perp_bot.practice.exchange.wishes import Unreadable
 
@@ -104,10 +104,10 @@ def test_a_resting_order_is_filled_as_maker_once_the_path_trades_through_it() ->
     (row,) = rig.exchange.user_fills(ALICE)
     assert (row["crossed"], Decimal(row["px"]), row["oid"]) == (False, bid - 20, oid)
     assert Decimal(row["fee"]) == round((bid - 20) * Decimal("0.01") * Decimal("0.00015"), 6)
-    trades = FEED.trades("BTC", row["time"] - 60_000, row["time"])
-    seconds = range(row["time"] - 60_000, row["time"] + 1, 1000)
-    lowest = min([trade.px for trade in trades] + [FEED.best("BTC", at)[1] for at in seconds])
-    assert lowest <= bid - 20
+    trades = trades_between("BTC", row["time"] - 1, row["time"])
+    assert [side for _, px, side in trades if px <= bid - 20] or FEED.best("BTC", row["time"])[1] <= bid - 20
+    early = trades_between("BTC", rig.now_ms - 400 * 30_000, row["time"] - 1)
+    assert not [px for at_ms, px, side in early if at_ms > START_MS and side < 0 and px < bid - 20], "none went through"
 
 
 def test_two_accounts_trade_with_each_other_at_the_resting_price_best_first_then_oldest() -> None:
@@ -231,7 +231,6 @@ def test_more_than_two_hundred_cancels_fail_whole() -> None:
 @pytest.mark.parametrize(
     "action",
     [
-        {"type": "dance"},
         {"type": "order", "orders": [{"a": 0}], "grouping": "na"},
         {"type": "order", "orders": [wire("BTC", "B", "0.01", "90000")], "grouping": "family"},
         {"type": "order", "orders": [{**wire("BTC", "B", "0.01", "90000"), "p": "9e4"}], "grouping": "na"},
@@ -246,6 +245,14 @@ def test_what_does_not_read_is_no_action(action: dict[str, object]) -> None:
         Rig().act(ALICE, action)
 
 
+def test_an_unknown_action_is_an_error() -> None:
+    """In the words the venue has for bodies that it cannot read."""
+    assert Rig().act(ALICE, {"type": "dance"}) == {
+        "status": "err",
+        "response": "Failed to deserialize the JSON body into the target type",
+    }
+
+
 def test_an_account_without_money_may_do_nothing() -> None:
     """In the venue's words."""
     rig = Rig()
@@ -254,6 +261,8 @@ def test_an_account_without_money_may_do_nothing() -> None:
         "status": "err",
         "response": f"Must deposit before performing actions. User: {CAROL}",
     }
+    stranger = "0x" + "9" * 40
+    assert "Must deposit" in rig.act(stranger, {"type": "noop"})["response"]
 
 
 def test_above_the_address_limit_one_action_each_ten_seconds() -> None:

@@ -107,8 +107,10 @@ def test_a_part_filled_parent_that_is_cancelled_takes_its_children_along() -> No
     )
     oid = statuses[0]["resting"]["oid"]
     assert statuses[1] == "waitingForFill"
-    (parent,) = rig.exchange.frontend_open_orders(ALICE)
-    assert [child["orderType"] for child in parent["children"]] == ["Stop Market"]
+    child, parent = rig.exchange.frontend_open_orders(ALICE)
+    assert parent["children"] == [child], "as recorded: in the list, and under its parent"
+    assert (child["orderType"], parent["oid"]) == ("Stop Market", oid)
+    assert [order["oid"] for order in rig.exchange.open_orders(ALICE)] == [oid]
     assert rig.szi(ALICE, "DOGE") == there
     assert rig.cancel(ALICE, "DOGE", oid) == "success"
     assert rig.szi(ALICE, "DOGE") == there
@@ -145,7 +147,7 @@ def test_children_must_reduce() -> None:
         wire("BTC", "A", "0.01", round(mark - 1000, 0), stop=round(mark - 500, 0)),
         grouping="normalTpsl",
     )
-    assert statuses == [{"error": "TP/SL orders must be reduce-only"}]
+    assert statuses == [{"error": "TP/SL orders must be reduce-only."}]
     assert rig.szi(ALICE, "BTC") == 0
 
 
