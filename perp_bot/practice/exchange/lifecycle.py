@@ -59,9 +59,11 @@ def tell_cancelled(core: Core, account: Account, orders: list[Order]) -> None:
 
 
 def _place_child(core: Core, account: Account, child: Order) -> None:
-    child.parent = None
-    child.at_ms = core.now_ms
-    core.tell_order(child)
+    child.parent, child.status_ms = None, core.now_ms
     szi = account.szi(child.coin)
     if child.reduce_only and (szi == ZERO or (szi > 0) == child.is_buy):
         end(core, account, child, REDUCED)
+        return
+    if child.reduce_only:
+        child.left = min(child.left, abs(szi))
+    core.tell_order(child)

@@ -73,6 +73,7 @@ def make(core: Core, account: Account, wish: Wish, *, is_position: bool = False)
         left=wish.size,
         tif=tif,
         at_ms=core.now_ms,
+        status_ms=core.now_ms,
         reduce_only=wish.reduce_only,
         cloid=wish.cloid,
         trigger=trigger,

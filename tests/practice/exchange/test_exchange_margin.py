@@ -183,6 +183,84 @@ def test_a_unified_account_shows_its_money_among_the_spot_balances() -> None:
         rig.exchange.set_mode(ALICE, "portfolio")
 
 
+def test_leverage_cannot_be_lowered_beyond_the_margin_that_is_there() -> None:
+    """Cross and isolated have words of their own; higher is always allowed."""
+    rig = Rig(usd=1_000)
+    rig.leverage(ALICE, "BTC", 40)
+    rig.buy(ALICE, "BTC", "0.1")
+    refused = rig.leverage(ALICE, "BTC", 2)["response"]
+    assert refused == (
+        "Cross position does not have sufficient margin available to decrease leverage. "
+        "To decrease leverage, deposit more collateral."
+    )
+    assert rig.leverage(ALICE, "BTC", 15)["status"] == "ok"
+    assert rig.position(ALICE, "BTC")["leverage"] == {"type": "cross", "value": 15}
+    rig = Rig(usd=1_000)
+    rig.leverage(ALICE, "ETH", 20, is_cross=False)
+    rig.buy(ALICE, "ETH", "1")
+    assert rig.leverage(ALICE, "ETH", 25, is_cross=False)["status"] == "ok"
+    assert rig.leverage(ALICE, "ETH", 10, is_cross=False)["response"] == (
+        "Isolated position does not have sufficient margin available to decrease leverage. "
+        "To decrease leverage, add margin to the position."
+    )
+    assert rig.leverage(ALICE, "ETH", 0)["response"] == "Invalid leverage value"
+
+
+def test_margin_mode_cannot_change_while_orders_rest() -> None:
+    """Not only with a position."""
+    rig = Rig()
+    bid, _ = rig.best("BTC")
+    oid = rig.order(ALICE, "BTC", "B", "0.01", bid - 500)["resting"]["oid"]
+    refused = rig.leverage(ALICE, "BTC", 20, is_cross=False)
+    assert refused == {"status": "err", "response": "Cannot switch leverage type with open position."}
+    rig.cancel(ALICE, "BTC", oid)
+    assert rig.leverage(ALICE, "BTC", 20, is_cross=False)["status"] == "ok"
+
+
+def test_isolated_margin_is_added_and_taken_in_millionths_of_a_dollar() -> None:
+    """Not below the initial margin, not more than is free; the sum of both parts stays."""
+    rig = Rig(usd=1_000)
+    rig.leverage(ALICE, "ETH", 20, is_cross=False)
+    rig.buy(ALICE, "ETH", "1")
+    change = {"type": "updateIsolatedMargin", "asset": 1, "isBuy": True, "ntli": 100_000_000}
+    raw = rig.core.accounts[ALICE].raw_usd
+    before = rig.position(ALICE, "ETH")
+    assert rig.act(ALICE, change) == {"status": "ok", "response": {"type": "default"}}
+    after = rig.position(ALICE, "ETH")
+    assert Decimal(after["marginUsed"]) - Decimal(before["marginUsed"]) == 100
+    assert Decimal(after["liquidationPx"]) < Decimal(before["liquidationPx"])
+    assert rig.core.accounts[ALICE].raw_usd == raw
+    assert rig.act(ALICE, {**change, "ntli": -200_000_000})["status"] == "err"
+    assert rig.act(ALICE, {**change, "ntli": 900_000_000})["status"] == "err"
+    assert rig.act(ALICE, {**change, "asset": 0})["status"] == "err"
+
+
+def test_what_can_be_withdrawn_leaves_a_tenth_of_the_notional() -> None:
+    """max(0, value - max(initial margin with resting orders, 0.1 x notional))."""
+    rig = Rig(usd=1_000)
+    rig.leverage(ALICE, "BTC", 40)
+    rig.buy(ALICE, "BTC", "0.02")
+    state = rig.state(ALICE)
+    value, notional = (Decimal(state["marginSummary"][key]) for key in ("accountValue", "totalNtlPos"))
+    assert Decimal(state["marginSummary"]["totalMarginUsed"]) == round(notional / 40, 6)
+    assert Decimal(state["withdrawable"]) == round(value - notional / 10, 6)
+    bid, _ = rig.best("BTC")
+    rig.order(ALICE, "BTC", "B", "0.1", bid - 1_000)
+    bound = notional / 40 + (bid - 1_000) / 10 / 40
+    assert Decimal(rig.state(ALICE)["withdrawable"]) == round(value - bound, 6)
+
+
+def test_an_agents_name_may_say_how_long_it_is_good() -> None:
+    """As the web app writes it: `name valid_until ms`."""
+    rig = Rig()
+    agent, until_ms = "0x" + "d" * 40, rig.now_ms + 5_000
+    name = f"bot valid_until {until_ms}"
+    rig.act(ALICE, {"type": "approveAgent", "agentAddress": agent, "agentName": name, "nonce": 1})
+    assert rig.exchange.extra_agents(ALICE) == [{"name": "bot", "address": agent, "validUntil": until_ms}]
+    assert rig.exchange.master_of(agent, until_ms - 1) == ALICE
+    assert rig.exchange.master_of(agent, until_ms) is None
+
+
 def test_agents_act_for_their_master_until_they_end() -> None:
     """One name, one agent; a stranger is nobody."""
     rig = Rig()

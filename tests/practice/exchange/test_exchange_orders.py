@@ -7,7 +7,9 @@ from decimal import Decimal
 import pytest
 from exchange_rig import ALICE, BOB, CAROL, FEED, START_MS, Rig, far, trades_between, wire
 
+from perp_bot.practice.exchange.order_rules import is_on_tick
 from perp_bot.practice.exchange.wishes import Unreadable
+from perp_bot.practice.market.coins import INDEX
 
 CLOID = "0x" + "1" * 32
 
@@ -49,6 +51,95 @@ def test_what_breaks_a_rule_is_refused_in_the_venues_words(
     assert rig.order(ALICE, "BTC", side, size, px, **options) == {"error": error}
     assert rig.exchange.open_orders(ALICE) == []
     assert rig.exchange.user_fills(ALICE) == []
+
+
+@pytest.mark.parametrize(
+    ("coin", "px", "fine"),
+    [
+        ("BTC", "90000.5", False), ("BTC", "90001", True), ("ETH", "3123.4", True), ("ETH", "3123.45", False),
+        ("ETH", "3000.12", False), ("DOGE", "0.13579", True), ("DOGE", "0.135791", False), ("XRP", "1.2345", True),
+        ("XRP", "1.23456", False), ("SOL", "123.45", True), ("SOL", "123.456", False),
+    ],
+)  # fmt: skip
+def test_a_price_has_five_figures_and_no_decimals_beyond_the_coins_or_is_whole(coin: str, px: str, fine: bool) -> None:
+    """BTC at 90,000 moves in whole dollars; whole numbers are always allowed."""
+    rig = Rig(usd=10_000_000)
+    size = {"BTC": "0.001", "ETH": "0.01", "SOL": "1", "XRP": "20", "DOGE": "200"}[coin]
+    answer = rig.order(ALICE, coin, "B", size, px)
+    on_tick = "Price must be divisible by tick size." not in str(answer)
+    assert on_tick == fine, answer
+    if not fine:
+        assert rig.exchange.historical_orders(ALICE)[0]["status"] == "tickRejected"
+        assert answer["error"].endswith(f" asset={INDEX[coin]}")
+
+
+def test_whole_prices_are_allowed_however_many_figures_they_have() -> None:
+    """123456 is a price, 12345.6 is not."""
+    spec = FEED.spec(0)
+    assert spec is not None
+    assert is_on_tick(Decimal(123_456), spec)
+    assert not is_on_tick(Decimal("12345.6"), spec)
+    assert is_on_tick(Decimal("1.2E+5"), spec)
+
+
+def test_an_order_is_not_larger_than_the_coins_leverage_lets_it_be() -> None:
+    """30M USD at the market at 25x and more, 2M at 10x; limit orders ten times that."""
+    rig = Rig(usd=1_000_000_000)
+    bid, ask = rig.best("DOGE")
+    size = int(Decimal(2_000_000) / ask)
+    assert "filled" in rig.order(ALICE, "DOGE", "B", size, ask, tif="Ioc")
+    assert "error" in rig.order(ALICE, "DOGE", "B", size + 100, ask, tif="Ioc")
+    assert "resting" in rig.order(ALICE, "DOGE", "B", size * 9, bid)
+    assert "error" in rig.order(ALICE, "DOGE", "B", size * 10 + 100, bid)
+
+
+def test_the_leverage_of_a_large_position_is_that_of_its_tier() -> None:
+    """DOGE: 10x up to 20M, 5x above; what would be larger is refused in the venue's words."""
+    rig = Rig(usd=1_000_000_000)
+    bid, _ = rig.best("DOGE")
+    mark = FEED.mark("DOGE", rig.now_ms)
+    rig.exchange.give_position(ALICE, "DOGE", Decimal(int(Decimal("19.9e6") / mark)), mark, 10, True)
+    refused = rig.order(ALICE, "DOGE", "B", int(200_000 / mark), bid)
+    words = "Order would cause position to exceed margin tier limit at current leverage"
+    assert refused == {"error": f"{words} asset=5"}
+    assert rig.exchange.historical_orders(ALICE)[0]["status"] == "perpMaxPositionRejected"
+    assert rig.leverage(ALICE, "DOGE", 5)["status"] == "ok"
+    assert "resting" in rig.order(ALICE, "DOGE", "B", int(200_000 / mark), bid)
+    assert "resting" in rig.order(
+        ALICE, "DOGE", "A", int(200_000 / mark), round(bid * Decimal("1.5"), 5), reduce_only=True
+    )
+
+
+@pytest.mark.slow
+def test_an_account_has_a_thousand_open_orders_and_one_more_for_each_five_million() -> None:
+    """From a thousand on, none may be reduce-only or a trigger."""
+    rig = Rig(usd=10_000_000)
+    rig.buy(ALICE, "BTC", "0.01")
+    bid, ask = rig.best("BTC")
+    far_off = [wire("BTC", "B", "0.001", bid - 5_000 - number) for number in range(1_000)]
+    assert all("resting" in entry for entry in rig.orders(ALICE, *far_off))
+    refused = rig.order(ALICE, "BTC", "B", "0.001", bid - 9_000)
+    assert "error" in refused
+    assert rig.exchange.historical_orders(ALICE)[0]["status"] == "tooManyOpenOrdersRejected"
+    rig.core.accounts[ALICE].volume_usd = Decimal(5_000_000)
+    assert "error" in rig.order(ALICE, "BTC", "A", "0.01", ask + 5_000, reduce_only=True)
+    assert "error" in rig.order(ALICE, "BTC", "A", "0.01", bid - 5_000, stop=bid - 4_000)
+    assert "resting" in rig.order(ALICE, "BTC", "B", "0.001", bid - 9_000)
+    assert "error" in rig.order(ALICE, "BTC", "B", "0.001", bid - 9_000)
+    assert "filled" in rig.sell(ALICE, "BTC", "0.01"), "what does not rest is no open order"
+
+
+def test_reduce_only_takes_no_more_than_the_position_and_never_turns_it() -> None:
+    """The answer shows the smaller size."""
+    rig = Rig()
+    rig.buy(ALICE, "BTC", "0.01")
+    bid, _ = rig.best("BTC")
+    answer = rig.order(ALICE, "BTC", "A", "0.05", far("BTC", bid, -1), tif="Ioc", reduce_only=True)
+    assert answer["filled"]["totalSz"] == "0.01"
+    assert rig.szi(ALICE, "BTC") == 0
+    assert rig.status(ALICE, answer["filled"]["oid"]) == "filled"
+    flat = {"error": "Reduce only order would increase position. asset=0"}
+    assert rig.order(ALICE, "BTC", "A", "0.05", far("BTC", bid, -1), tif="Ioc", reduce_only=True) == flat
 
 
 def test_one_entry_answers_a_batch_that_cannot_be_read_as_orders() -> None:
@@ -218,6 +309,35 @@ def test_a_modified_order_has_a_new_id() -> None:
     assert "error" in rig.act(ALICE, {"type": "batchModify", "modifies": [change]})["response"]["data"]["statuses"][0]
 
 
+def test_a_replacement_that_would_execute_must_be_asked_for() -> None:
+    """Alo or a Gtc that rests by default; `a` lets it through. Refused, the old order stays."""
+    rig = Rig()
+    bid, ask = rig.best("BTC")
+    oid = rig.order(ALICE, "BTC", "B", "0.01", bid - 500)["resting"]["oid"]
+    for tif in ("Ioc", "Gtc", "FrontendMarket"):
+        change = {"type": "modify", "oid": oid, "order": wire("BTC", "B", "0.01", ask, tif=tif)}
+        assert rig.act(ALICE, change)["status"] == "err"
+    assert rig.status(ALICE, oid) == "open"
+    change = {"oid": oid, "order": wire("BTC", "B", "0.01", ask, tif="Ioc")}
+    answer = rig.act(ALICE, {"type": "batchModify", "modifies": [change], "a": True})
+    assert "filled" in answer["response"]["data"]["statuses"][0]
+    gone = rig.act(ALICE, {"type": "modify", **change})
+    assert gone == {"status": "err", "response": "Cannot modify canceled or filled order asset=0"}
+
+
+def test_two_hundred_cancels_are_one_action_and_cancel_by_cloid_counts_alike() -> None:
+    """Each entry says what became of it; coins may differ."""
+    rig = Rig()
+    oid = rig.order(ALICE, "BTC", "B", "0.01", rig.best("BTC")[0] - 500)["resting"]["oid"]
+    other = rig.order(ALICE, "ETH", "B", "0.1", round(rig.best("ETH")[0] - 50, 0))["resting"]["oid"]
+    cancels = [{"a": 0, "o": oid}, {"a": 1, "o": other}, *[{"a": 0, "o": number} for number in range(198)]]
+    statuses = rig.act(ALICE, {"type": "cancel", "cancels": cancels})["response"]["data"]["statuses"]
+    assert statuses[:2] == ["success", "success"]
+    assert len(statuses) == 200
+    by_cloid = [{"asset": 0, "cloid": CLOID}] * 201
+    assert rig.act(ALICE, {"type": "cancelByCloid", "cancels": by_cloid})["status"] == "err"
+
+
 def test_more_than_two_hundred_cancels_fail_whole() -> None:
     """Nothing is cancelled."""
     rig = Rig()
@@ -286,3 +406,37 @@ def test_above_the_address_limit_one_action_each_ten_seconds() -> None:
     rig.pass_ms(10_000)
     assert "resting" in rig.orders(ALICE, two)[0]
     assert rig.exchange.rate_limit(ALICE)["nRequestsUsed"] == 10_003
+
+
+def test_refused_actions_cost_nothing_and_do_not_restart_the_wait() -> None:
+    """Failed entries of an accepted batch do count; the server may say what an action costs."""
+    rig = Rig()
+    account = rig.core.accounts[ALICE]
+    bad = wire("BTC", "B", "0.0001", "90000")
+    rig.orders(ALICE, bad, bad, bad)
+    assert account.requests_used == 3
+    rig.exchange.act(ALICE, {"type": "noop"}, rig.now_ms, actions_cost=5)
+    assert account.requests_used == 8
+    account.requests_used = 10_000
+    assert rig.act(ALICE, {"type": "noop"})["status"] == "ok"
+    for _ in range(3):
+        rig.pass_ms(3_000)
+        assert rig.act(ALICE, {"type": "noop"})["status"] == "err"
+    rig.pass_ms(1_000)
+    assert rig.act(ALICE, {"type": "noop"})["status"] == "ok"
+    assert account.requests_used == 10_002
+
+
+def test_cancels_have_twice_the_limit_of_other_actions() -> None:
+    """min(limit + 100000, 2 x limit)."""
+    rig = Rig()
+    account = rig.core.accounts[ALICE]
+    account.requests_used, account.slow_since_ms = 19_999, rig.now_ms
+    cancel = {"type": "cancel", "cancels": [{"a": 0, "o": 1}]}
+    assert rig.act(ALICE, {"type": "noop"})["status"] == "err"
+    assert rig.act(ALICE, cancel)["status"] == "ok"
+    assert "(20000 > 20000)" in rig.act(ALICE, cancel)["response"]
+    account.volume_usd = Decimal(200_000)
+    account.requests_used = 309_999
+    assert rig.act(ALICE, cancel)["status"] == "ok"
+    assert rig.act(ALICE, cancel)["status"] == "err"

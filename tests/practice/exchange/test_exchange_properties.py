@@ -173,6 +173,7 @@ def check_priority(rig: Rig, seen: int) -> int:
     return len(fills)
 
 
+@pytest.mark.slow
 @given(st.lists(moves, min_size=1, max_size=12))
 @settings(max_examples=100, deadline=None)
 def test_money_sizes_and_priority_hold_after_every_move(made: list[dict[str, Any]]) -> None:
@@ -198,6 +199,7 @@ def outcome(rig: Rig) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @given(
     st.lists(moves, min_size=1, max_size=8),
     st.lists(st.one_of(st.integers(1, 4_000), st.integers(1, 2 * HOUR_MS)), min_size=1, max_size=25),
@@ -230,6 +232,7 @@ def at_every_moment(core: Core, until_ms: int) -> None:
     core.move_to(until_ms)
 
 
+@pytest.mark.slow
 @given(
     st.lists(moves, min_size=1, max_size=8),
     st.integers(0, HOUR_MS - 1),
