@@ -67,7 +67,8 @@ def _clean(value: Any) -> Any:
 
 def tried_key(settings: Mapping[str, Any], kind: str, strategy: str, data_hash: str, span: Any) -> str:
     """Name what was tried: the same settings on the same data and span are one trial, run twice or once."""
-    relevant = {name: settings[name] for name in ("trading", "signals", "risk", "execution", "backtest")}
+    sections = ("trading", "signals", "macd", "risk", "execution", "backtest")
+    relevant = {name: settings.get(name) for name in sections}
     return _digest([relevant, kind, strategy, data_hash, span])
 
 

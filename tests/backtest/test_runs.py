@@ -172,6 +172,14 @@ def test_trials_are_remembered_by_strategy_and_data(tmp_path: Path) -> None:
     assert runs.trials(config, "mean_reversion", "d" * 16, but=some_result()).count == 1
 
 
+def test_settings_of_every_strategy_make_trials(tmp_path: Path) -> None:
+    """Another fast average of macd_cross is another try, as another threshold of mean_reversion is."""
+    config = config_in(tmp_path)
+    for fast in (8, 9, 10, 9):
+        saved(replace(config, macd=replace(config.macd, fast=fast)), some_result(strategy="macd_cross"))
+    assert runs.trials(config, "macd_cross", "d" * 16).count == 3
+
+
 def test_the_points_of_a_sweep_are_trials(tmp_path: Path) -> None:
     """A grid without one result names its strategy and data; undefined Sharpes count as trials, not as Sharpes."""
     config = config_in(tmp_path)
