@@ -157,9 +157,6 @@ class Exchange:
             position.leverage, is_cross = value, position.is_cross
         account.leverage[coin] = (is_cross, value)
 
-    deleverage = adl  # as the server's faults call these two
-    set_leverage = set_leverage_outside
-
     # ------------------------------------------------------------ reads
 
     def _of(self, user: str, now_ms: int | None = None) -> Account:

@@ -1,11 +1,10 @@
-"""Account reads of /info: from the exchange for an account, the venue's empty answers for any other address."""
+"""Account reads of /info; of an address without an account the exchange answers what an empty one would have."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from perp_bot.practice.server import account, shapes
 from perp_bot.practice.server.fields import (
     NULL_500,
     flag_of,
@@ -19,6 +18,8 @@ from perp_bot.practice.server.fields import (
 from perp_bot.practice.server.fills import by_order_and_time
 from perp_bot.practice.server.venue import Venue
 
+Json = dict[str, Any]
+
 MOST_FILLS = 2_000
 MOST_ROWS = 500
 _ABSTRACTIONS = {"standard": "disabled", "unified": "unifiedAccount"}
@@ -26,34 +27,27 @@ _ABSTRACTIONS = {"standard": "disabled", "unified": "unifiedAccount"}
 Handler = Callable[["Venue", Mapping[str, Any]], Any]
 
 
-def clearinghouse_state(venue: Venue, user: str) -> account.Json:
+def clearinghouse_state(venue: Venue, user: str) -> Json:
     """Return balances and positions, told at the time that the venue tells."""
-    if not venue.is_account(user):
-        return account.clearinghouse_state(venue.told_ms())
     return {**venue.exchange.clearinghouse_state(user, venue.now_ms()), "time": venue.told_ms()}
 
 
-def open_orders(venue: Venue, user: str) -> list[account.Json]:
+def open_orders(venue: Venue, user: str) -> list[Json]:
     """Return the resting orders with everything that is known of them."""
-    return venue.exchange.frontend_open_orders(user) if venue.is_account(user) else []
+    return venue.exchange.frontend_open_orders(user)
 
 
-def fills(venue: Venue, user: str, by_time: bool) -> list[account.Json]:
+def fills(venue: Venue, user: str, by_time: bool) -> list[Json]:
     """Return the newest fills, newest first."""
-    rows = venue.exchange.user_fills(user) if venue.is_account(user) else []
+    rows = venue.exchange.user_fills(user)
     return (by_order_and_time(rows, newest_first=True) if by_time else rows)[:MOST_FILLS]
 
 
-def active_asset_data(venue: Venue, user: str, coin: str) -> account.Json | None:
+def active_asset_data(venue: Venue, user: str, coin: str) -> Json | None:
     """Return leverage and room to trade of one coin, None when there is no such coin."""
-    now_ms = venue.now_ms()
-    spec = next((one for one in venue.market.specs if one.name == coin), None)
-    if spec is None:
+    if not venue.market.knows(coin):
         return None
-    if venue.is_account(user):
-        return venue.exchange.active_asset_data(user, coin)
-    mark_px = shapes.asset_ctx(venue.market, spec, now_ms)["markPx"]
-    return account.active_asset_data(user, coin, spec.max_leverage, mark_px)
+    return venue.exchange.active_asset_data(user, coin)
 
 
 def _clearinghouse(venue: Venue, request: Mapping[str, Any]) -> Any:
@@ -68,8 +62,6 @@ def _active_asset(venue: Venue, request: Mapping[str, Any]) -> Any:
 
 def _order_status(venue: Venue, request: Mapping[str, Any]) -> Any:
     user, oid = user_of(request), oid_of(request)
-    if not venue.is_account(user):
-        return {"status": "unknownOid"}
     return venue.exchange.order_status(user, oid)
 
 
@@ -80,35 +72,23 @@ def _fills(venue: Venue, request: Mapping[str, Any]) -> Any:
 def _fills_by_time(venue: Venue, request: Mapping[str, Any]) -> Any:
     user, start_ms, end_ms = _range(venue, request)
     newest_first, by_time = flag_of(request, "reversed"), flag_of(request, "aggregateByTime")
-    if not venue.is_account(user):
-        return []
     rows = venue.exchange.user_fills_by_time(user, start_ms, end_ms, is_reversed=newest_first)
     return (by_order_and_time(rows, newest_first=newest_first) if by_time else rows)[:MOST_FILLS]
 
 
 def _funding(venue: Venue, request: Mapping[str, Any]) -> Any:
     user, start_ms, end_ms = _range(venue, request)
-    return venue.exchange.user_funding(user, start_ms, end_ms)[:MOST_ROWS] if venue.is_account(user) else []
+    return venue.exchange.user_funding(user, start_ms, end_ms)[:MOST_ROWS]
 
 
 def _ledger(venue: Venue, request: Mapping[str, Any]) -> Any:
     user, start_ms, end_ms = _range(venue, request)
-    return venue.exchange.ledger_updates(user, start_ms, end_ms) if venue.is_account(user) else []
+    return venue.exchange.ledger_updates(user, start_ms, end_ms)
 
 
 def _range(venue: Venue, request: Mapping[str, Any]) -> tuple[str, int, int]:
     user, start_ms = user_of(request), time_of(request, "startTime")
     return user, start_ms, time_or(request, "endTime", venue.now_ms())
-
-
-def _of_account(read: Callable[[Venue, str], Any], empty: Callable[[Venue], Any]) -> Handler:
-    """Make a handler that asks the exchange for an account's, and answers `empty` for other addresses."""
-
-    def handler(venue: Venue, request: Mapping[str, Any]) -> Any:
-        user = user_of(request)
-        return read(venue, user) if venue.is_account(user) else empty(venue)
-
-    return handler
 
 
 def _of_anyone(value: Callable[[Venue, str], Any]) -> Handler:
@@ -118,28 +98,27 @@ def _of_anyone(value: Callable[[Venue, str], Any]) -> Handler:
     return handler
 
 
+def _abstraction(venue: Venue, user: str) -> str:
+    return _ABSTRACTIONS[venue.mode_of(user)] if venue.is_account(user) else "default"
+
+
 HANDLERS: dict[str, Handler] = {
     "clearinghouseState": _clearinghouse,
-    "spotClearinghouseState": _of_account(
-        lambda venue, user: venue.exchange.spot_clearinghouse_state(user), lambda _: {"balances": []}
-    ),
-    "openOrders": _of_account(lambda venue, user: venue.exchange.open_orders(user), lambda _: []),
+    "spotClearinghouseState": _of_anyone(lambda venue, user: venue.exchange.spot_clearinghouse_state(user)),
+    "openOrders": _of_anyone(lambda venue, user: venue.exchange.open_orders(user)),
     "frontendOpenOrders": _of_anyone(open_orders),
     "orderStatus": _order_status,
-    "historicalOrders": _of_account(lambda venue, user: venue.exchange.historical_orders(user), lambda _: []),
+    "historicalOrders": _of_anyone(lambda venue, user: venue.exchange.historical_orders(user)),
     "userFills": _fills,
     "userFillsByTime": _fills_by_time,
     "userFunding": _funding,
     "userNonFundingLedgerUpdates": _ledger,
-    "userRateLimit": _of_account(lambda venue, user: venue.exchange.rate_limit(user), lambda _: account.rate_limit()),
-    "userFees": _of_account(lambda venue, user: venue.exchange.fees(user), lambda venue: account.fees(venue.now_ms())),
-    "userAbstraction": _of_account(lambda venue, user: _ABSTRACTIONS[venue.mode_of(user)], lambda _: "default"),
+    "userRateLimit": _of_anyone(lambda venue, user: venue.exchange.rate_limit(user)),
+    "userFees": _of_anyone(lambda venue, user: venue.exchange.fees(user)),
+    "userAbstraction": _of_anyone(_abstraction),
     "userRole": _of_anyone(lambda venue, user: venue.exchange.role(user)),
-    "portfolio": _of_account(
-        lambda venue, user: venue.exchange.portfolio(user),
-        lambda venue: account.portfolio(venue.now_ms()),
-    ),
-    "extraAgents": _of_account(lambda venue, user: venue.exchange.extra_agents(user), lambda _: []),
+    "portfolio": _of_anyone(lambda venue, user: venue.exchange.portfolio(user)),
+    "extraAgents": _of_anyone(lambda venue, user: venue.exchange.extra_agents(user)),
     "activeAssetData": _active_asset,
     "subAccounts": _of_anyone(lambda _venue, _: None),
     "userTwapSliceFills": _of_anyone(lambda _venue, _: []),

@@ -92,11 +92,11 @@ class Interventions:
         elif name == "mode":
             self._venue.set_mode(user, value["mode"])
         elif name == "leverage":
-            exchange.set_leverage(user, value["coin"], value["value"], is_cross=value["margin"] == "cross")
+            exchange.set_leverage_outside(user, value["coin"], value["value"], is_cross=value["margin"] == "cross")
         elif name == "liquidate":
             exchange.force_liquidation(user, value["coin"])
         else:
-            exchange.deleverage(user, value["coin"], Decimal(str(value["share"])))
+            exchange.adl(user, value["coin"], Decimal(str(value["share"])))
         self._publisher.tell_users(now_ms, user)
         return reply
 

@@ -59,31 +59,3 @@ def _token(name: str, sz_decimals: int, wei_decimals: int, index: int, token_id:
         "fullName": None,
         "deployerTradingFeeShare": "0.0",
     }
-
-
-def fee_schedule() -> Json:
-    """Return the venue's fee tiers as of 2026-07 (perps base tier: taker 0.045 %, maker 0.015 %)."""
-    vip = [
-        ("5000000.0", "0.0004", "0.00012", "0.0006", "0.0003"),
-        ("25000000.0", "0.00035", "0.00008", "0.0005", "0.0002"),
-        ("100000000.0", "0.0003", "0.00004", "0.0004", "0.0001"),
-        ("500000000.0", "0.00028", "0.0", "0.00035", "0.0"),
-        ("2000000000.0", "0.00026", "0.0", "0.0003", "0.0"),
-        ("7000000000.0", "0.00024", "0.0", "0.00025", "0.0"),
-    ]
-    makers = [("0.005", "-0.00001"), ("0.015", "-0.00002"), ("0.03", "-0.00003")]
-    return {
-        "cross": "0.00045",
-        "add": "0.00015",
-        "spotCross": "0.0007",
-        "spotAdd": "0.0004",
-        "tiers": {
-            "vip": [
-                {"ntlCutoff": cutoff, "cross": cross, "add": add, "spotCross": spot_cross, "spotAdd": spot_add}
-                for cutoff, cross, add, spot_cross, spot_add in vip
-            ],
-            "mm": [{"makerFractionCutoff": cutoff, "add": add} for cutoff, add in makers],
-        },
-        "referralDiscount": "0.04",
-        "stakingDiscountTiers": [{"bpsOfMaxSupply": "0.0", "discount": "0.0"}],
-    }

@@ -15,7 +15,6 @@ from exchange_rig import ALICE, BOB, FEED, Rig, wire
 
 from perp_bot.core.timeframes import DAY_MS, HOUR_MS
 from perp_bot.practice.exchange import fees
-from perp_bot.practice.server import meta
 
 CLOID = "0x" + "ab" * 16
 RECORDED_FILL = {
@@ -181,9 +180,14 @@ def test_fees_follow_the_volume_of_the_fourteen_days_before(usd: int, taker: str
     assert Decimal(row["fee"]) == round(Decimal(px) * Decimal("0.01") * Decimal(taker), 6)
 
 
-def test_the_fee_schedule_is_the_one_that_the_server_tells_strangers() -> None:
-    """Until the server takes it from here."""
-    assert fees.schedule() == meta.fee_schedule()
+def test_strangers_are_told_the_same_fee_schedule() -> None:
+    """And the base rates, with fifteen days without volume."""
+    rig = Rig()
+    own, strange = rig.exchange.fees(ALICE, rig.now_ms), rig.exchange.fees("0x" + "9" * 40, rig.now_ms)
+    assert own["feeSchedule"] == strange["feeSchedule"] == fees.schedule()
+    assert (strange["userCrossRate"], strange["userAddRate"]) == ("0.00045", "0.00015")
+    assert {day["userCross"] for day in strange["dailyUserVlm"]} == {"0.0"}
+    assert len(strange["dailyUserVlm"]) == 15
 
 
 def test_the_portfolio_has_the_hours_at_which_funding_was_paid_and_now() -> None:
