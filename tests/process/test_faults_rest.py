@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ from rig import LIVELY, LIVELY_START, Rig
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(60)]
 
+# Which read is the newest to have failed when the state is looked at is a matter of timing: after a 429, say, the
+# reads of the lower classes are held back and are let through at other moments.
 FAULTS = {
-    "status_429": "answered 429 to candleSnapshot",
-    "status_502": "it answered candleSnapshot with 502",
+    "status_429": r"answered 429 to \w+: too many requests",
+    "status_502": r"it answered \w+ with 502",
     "html": "something that is not JSON; it begins '<html>",
     "nan_candle": "is unusable",
 }
@@ -34,7 +37,7 @@ def test_a_rest_fault_stops_entries_and_nothing_else(fault: str, tmp_path: Path)
         rig.step_to_close(4)
 
         degraded = rig.await_status("DEGRADED")
-        assert any(FAULTS[fault] in reason for reason in degraded.status_reasons), degraded.status_reasons
+        assert any(re.search(FAULTS[fault], reason) for reason in degraded.status_reasons), degraded.status_reasons
         assert degraded.positions == ()
         assert rig.decided("ETH")[3] == ("exit",)
         assert rig.reasons("BTC")[6] == "provisional candle"
@@ -46,7 +49,7 @@ def test_a_rest_fault_stops_entries_and_nothing_else(fault: str, tmp_path: Path)
 
         assert {rig.decided("BTC")[7][0], rig.decided("ETH")[7][0]} == {"enter", "blocked"}, "margin is for one"
         assert [sorted(rig.decided(symbol)) for symbol in rig.symbols] == [[0, 1, 2, 3, 4, 5, 6, 7]] * 2
-        assert any(FAULTS[fault] in text for text in rig.events("DEGRADED"))
+        assert any(re.search(FAULTS[fault], text) for text in rig.events("DEGRADED"))
         assert len(rig.events("RECOVERED")) >= 1
         assert rig.rows("SELECT count(*) FROM candles WHERE timeframe = '15m' AND source = 'stream'") == [(0,)]
         assert rig.stop() == 0
