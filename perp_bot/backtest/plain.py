@@ -41,11 +41,12 @@ from perp_bot.core.types import (
     Side,
 )
 from perp_bot.decision.delay import PendingEntry
-from perp_bot.decision.exits import TIMEOUT, exit_intent, timeout_at_ms
+from perp_bot.decision.exits import TIMEOUT, timeout_at_ms
 from perp_bot.decision.path import Boundary, BoundaryDecision, SymbolInput, decide_boundary
 from perp_bot.decision.view import CandleColumns, build_view
 from perp_bot.execution import fills
 from perp_bot.execution.account import CAPITAL_STOP, STRATEGY_STOP, TRAILING_STOP, Account
+from perp_bot.execution.closing import exit_intent
 from perp_bot.execution.funding import funding_due, funding_payment, whole_hours
 from perp_bot.indicators.warmup import decision_window
 from perp_bot.risk.limits import RiskView, losing_weeks, weekly_nets

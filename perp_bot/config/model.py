@@ -31,6 +31,7 @@ class TradingConfig:
         ["BTC", "ETH"], "Coins to trade, in order of priority; BTC, BTC-PERP and BTCUSDT mean the same."
     )
     leverage: int = setting(3, "Leverage, a whole number.", low=1, high=50)
+    margin_mode: str = setting("cross", "Margin of live positions.", choices=("cross", "isolated"))
     capital_usd: float = setting(670.0, "Capital the bot may use, USD.", above=0)
     margin_usage_limit: float = setting(0.5, "Share of the capital that may be margin.", above=0, high=1)
     strategy: str = setting("mean_reversion", "The strategy that trades.", choices=("mean_reversion", "macd_cross"))
@@ -128,6 +129,17 @@ class ExecutionConfig:
         0, "Closes to wait, conditions holding, before an entry goes out.", low=0, high=100
     )
     cancel_if_signal_gone: bool = setting(True, "Drop a delayed or resting entry when its conditions no longer hold.")
+    max_slippage_pct: float = setting(
+        0.005, "A live entry takes at most this share beyond the best price.", above=0, high=0.1
+    )
+    protection_grace_seconds: float = setting(
+        5.0, "A live position without a full resting stop for this long (wall) is told; twice as long: closed.", above=0
+    )
+    unknown_positions: str = setting(
+        "protect",
+        "A live position that perpbot did not open: protect (a stop), adopt (trade it), flatten, or refuse to start.",
+        choices=("protect", "adopt", "flatten", "refuse"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +244,9 @@ class Config:
     signal_service: SignalServiceConfig = field(default_factory=SignalServiceConfig)
     tui: TuiConfig = field(default_factory=TuiConfig)
     venue: str = setting("practice", "mainnet, testnet, practice, or a base URL without a trailing slash.")
-    mode: str = setting("paper", "paper, or live (a later release).", choices=("paper", "live"))
+    mode: str = setting(
+        "paper", "paper, or live: real orders, with `perpbot trade --live` only.", choices=("paper", "live")
+    )
     secrets: Secrets = field(default_factory=Secrets, repr=False)
     source_path: Path | None = field(
         default=None, metadata={"doc": "The file this came from; None when the defaults hold."}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from perp_bot.core.account_events import AccountEvent
 from perp_bot.core.types import AssetContext, Book, Candle, FundingRate, PublicTrade
 
 
@@ -78,7 +79,7 @@ class ClockFrame:
     venue_ms: int
 
 
-MarketEvent = BoundaryClosed | FundingSettled | MissedMinutes | StreamStatus | FeedOverflow
+MarketEvent = BoundaryClosed | FundingSettled | MissedMinutes | StreamStatus | FeedOverflow | AccountEvent
 
 
 class MarketSink(Protocol):

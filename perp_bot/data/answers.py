@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
@@ -40,28 +39,6 @@ class UserRateLimit:
     cum_volume_usd: float
     requests_used: int
     requests_cap: int
-
-
-@dataclass(frozen=True, slots=True)
-class VenuePosition:
-    """One position as the venue has it; `signed_size` negative = short."""
-
-    symbol: str
-    signed_size: Decimal
-    entry_px: Decimal | None
-    unrealized_usd: Decimal
-    liquidation_px: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class VenueAccount:
-    """An account as the venue has it."""
-
-    venue_ms: int
-    account_value_usd: Decimal
-    total_raw_usd: Decimal
-    withdrawable_usd: Decimal
-    positions: tuple[VenuePosition, ...]
 
 
 class WirePractice(msgspec.Struct, frozen=True):
@@ -131,32 +108,6 @@ class WireRateLimit(msgspec.Struct, frozen=True):
     nRequestsCap: int  # noqa: N815
 
 
-class _Margin(msgspec.Struct, frozen=True):
-    accountValue: Decimal  # noqa: N815
-    totalRawUsd: Decimal  # noqa: N815
-
-
-class _Held(msgspec.Struct, frozen=True):
-    coin: str
-    szi: Decimal
-    unrealizedPnl: Decimal  # noqa: N815
-    entryPx: Decimal | None = None  # noqa: N815
-    liquidationPx: Decimal | None = None  # noqa: N815
-
-
-class _AssetPosition(msgspec.Struct, frozen=True):
-    position: _Held
-
-
-class WireAccount(msgspec.Struct, frozen=True):
-    """clearinghouseState."""
-
-    marginSummary: _Margin  # noqa: N815
-    withdrawable: Decimal
-    assetPositions: tuple[_AssetPosition, ...]  # noqa: N815
-    time: EpochMs = 0
-
-
 def instruments_of(meta: WireMeta) -> tuple[Instrument, ...]:
     """Return every perp with its margin tiers, lowest first; the position in the universe is the asset id."""
     tables = {
@@ -197,13 +148,3 @@ def status_of(row: WireStatus) -> VenueStatus:
         found.origin_ms,
     )
     return VenueStatus(row.time, info)
-
-
-def account_of(row: WireAccount) -> VenueAccount:
-    """Return clearinghouseState as a VenueAccount."""
-    positions = tuple(
-        VenuePosition(held.coin, held.szi, held.entryPx, held.unrealizedPnl, held.liquidationPx)
-        for held in (entry.position for entry in row.assetPositions)
-    )
-    summary = row.marginSummary
-    return VenueAccount(row.time, summary.accountValue, summary.totalRawUsd, row.withdrawable, positions)

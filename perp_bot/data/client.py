@@ -19,17 +19,16 @@ from perp_bot.core import timeframes
 from perp_bot.core.clock import Clock, monotonic_s
 from perp_bot.core.errors import BadAnswer, RateLimited, VenueAway, VenueError, VenueRefused, VenueTimeout
 from perp_bot.core.types import AssetContext, Book, Candle, CandleSource, FundingRate, Instrument
+from perp_bot.core.venue_account import VenueAccount
 from perp_bot.data import limiter as weights
+from perp_bot.data.account_wire import WireAccount, account_of
 from perp_bot.data.answers import (
     UserRateLimit,
-    VenueAccount,
     VenueStatus,
-    WireAccount,
     WireFunding,
     WireMeta,
     WireRateLimit,
     WireStatus,
-    account_of,
     instruments_of,
     status_of,
 )
@@ -84,12 +83,12 @@ class VenueClient:
     ) -> VenueStatus:
         """Return the venue's time and what it is."""
         payload = {"type": "exchangeStatus"}
-        row = self._read(payload, WireStatus, weights.light_weight(), request_class, timeout_s=timeout_s)
+        row = self.read(payload, WireStatus, weights.light_weight(), request_class, timeout_s=timeout_s)
         return status_of(row)
 
     def instruments(self, *, request_class: RequestClass = RequestClass.RECONCILE) -> tuple[Instrument, ...]:
         """Return every perp of the first dex; the position in the answer is the asset id."""
-        meta = self._read({"type": "meta", "dex": ""}, WireMeta, weights.info_weight(), request_class)
+        meta = self.read({"type": "meta", "dex": ""}, WireMeta, weights.info_weight(), request_class)
         return instruments_of(meta)
 
     def contexts(
@@ -101,7 +100,7 @@ class VenueClient:
     ) -> tuple[AssetContext, ...]:
         """Return the context of every coin that has a mark and an oracle price (delisted coins have none)."""
         payload = {"type": "metaAndAssetCtxs"}
-        meta, rows = self._read(
+        meta, rows = self.read(
             payload,
             tuple[WireMeta, tuple[WireContext, ...]],
             weights.info_weight(),
@@ -125,7 +124,7 @@ class VenueClient:
     ) -> Book:
         """Return the 20-level book; VenueRefused for a coin that the venue does not know."""
         payload = {"type": "l2Book", "coin": symbol, "nSigFigs": None, "mantissa": None}
-        row = self._read(
+        row = self.read(
             payload, WireBook | None, weights.light_weight(), request_class, max_wait_s=max_wait_s, timeout_s=timeout_s
         )
         if row is None:
@@ -134,7 +133,7 @@ class VenueClient:
 
     def all_mids(self, *, request_class: RequestClass = RequestClass.MARKET) -> dict[str, float]:
         """Return the mid of every coin, USD."""
-        return dict(self._read({"type": "allMids"}, dict[str, Price], weights.light_weight(), request_class))
+        return dict(self.read({"type": "allMids"}, dict[str, Price], weights.light_weight(), request_class))
 
     # ------------------------------------------------------------ history
 
@@ -159,7 +158,7 @@ class VenueClient:
         expected = min(MAX_CANDLES, _candles_between(timeframe, start_ms, end_ms))
         request = {"coin": symbol, "interval": timeframe, "startTime": max(0, start_ms), "endTime": end_ms}
         weight = weights.candle_weight(expected)
-        raw: list[Any] = self._read(
+        raw: list[Any] = self.read(
             {"type": "candleSnapshot", "req": request},
             list[Any],
             weight,
@@ -190,7 +189,7 @@ class VenueClient:
         while True:
             hours = min(FUNDING_PAGE, max(0, end_ms - page_start_ms) // timeframes.HOUR_MS + 1)
             weight = weights.row_weight(hours)
-            rows = self._read(
+            rows = self.read(
                 {"type": "fundingHistory", "coin": symbol, "startTime": page_start_ms, "endTime": end_ms},
                 tuple[WireFunding, ...],
                 weight,
@@ -212,9 +211,7 @@ class VenueClient:
 
     def user_rate_limit(self, address: str, *, request_class: RequestClass = RequestClass.RECONCILE) -> UserRateLimit:
         """Return the action budget of an address."""
-        row = self._read(
-            {"type": "userRateLimit", "user": address}, WireRateLimit, weights.info_weight(), request_class
-        )
+        row = self.read({"type": "userRateLimit", "user": address}, WireRateLimit, weights.info_weight(), request_class)
         return UserRateLimit(row.cumVlm, row.nRequestsUsed, row.nRequestsCap)
 
     def clearinghouse_state(
@@ -222,7 +219,7 @@ class VenueClient:
     ) -> VenueAccount:
         """Return the perp account of an address; sizes and amounts are exact."""
         payload = {"type": "clearinghouseState", "user": address, "dex": ""}
-        return account_of(self._read(payload, WireAccount, weights.light_weight(), request_class))
+        return account_of(self.read(payload, WireAccount, weights.light_weight(), request_class))
 
     # ------------------------------------------------------------ health and end
 
@@ -243,7 +240,7 @@ class VenueClient:
 
     # ------------------------------------------------------------ one request
 
-    def _read(
+    def read(
         self,
         payload: dict[str, Any],
         answer_type: Any,
@@ -253,6 +250,7 @@ class VenueClient:
         max_wait_s: float = DEFAULT_WAIT_S,
         timeout_s: float | None = None,
     ) -> Any:
+        """Post one read and return its answer as `answer_type`; `weight` is taken from the budget first."""
         if payload["type"] != "exchangeStatus":
             self.gate()
         self.limiter.acquire(weight, request_class, max_wait_s=max_wait_s)

@@ -6,10 +6,12 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from perp_bot.core.account_events import FillsReported, FundingReported, OrdersReported
 from perp_bot.core.clock import VenueClock, monotonic_s, wall_ms
 from perp_bot.core.errors import BadAnswer
 from perp_bot.core.events import ClockFrame, MarketSink
 from perp_bot.core.types import CandleSource, PublicTrade
+from perp_bot.data.account_wire import fill_of, funding_of, report_of
 from perp_bot.data.asset_minutes import AssetMinutes
 from perp_bot.data.candles import CandleManager
 from perp_bot.data.db.rows import AssetMinute
@@ -21,11 +23,14 @@ from perp_bot.data.messages import (
     ContextFrame,
     ErrorFrame,
     Frame,
+    OrderUpdatesFrame,
     PongFrame,
     PracticeClockFrame,
     SubscribedFrame,
     TradesFrame,
     UnknownChannel,
+    UserFillsFrame,
+    UserFundingsFrame,
     decode,
 )
 from perp_bot.data.wire import book_of, candle_of, context_of, trade_of
@@ -116,6 +121,9 @@ class StreamIngest:
             SubscribedFrame: self._on_subscribed,
             ErrorFrame: self._on_error,
             PongFrame: self._on_pong,
+            OrderUpdatesFrame: self._on_orders,
+            UserFillsFrame: self._on_fills,
+            UserFundingsFrame: self._on_fundings,
         }
 
     def ages_s(self) -> dict[tuple[str, str], float]:
@@ -211,6 +219,24 @@ class StreamIngest:
 
     def _on_mids(self, frame: AllMidsFrame) -> None:
         self._touch("allMids", "")
+
+    def _on_orders(self, frame: OrderUpdatesFrame) -> None:
+        self._touch("orderUpdates", "")
+        if frame.data:
+            self._sink.put_event(OrdersReported(tuple(report_of(row) for row in frame.data)))
+
+    def _on_fills(self, frame: UserFillsFrame) -> None:
+        """Pass fills on, oldest first: a snapshot comes newest first, and the loop knows which it has booked."""
+        self._touch("userFills", "")
+        fills = sorted((fill_of(row) for row in frame.data.fills), key=lambda fill: (fill.at_ms, fill.oid))
+        if fills:
+            self._sink.put_event(FillsReported(tuple(fills)))
+
+    def _on_fundings(self, frame: UserFundingsFrame) -> None:
+        self._touch("userFundings", "")
+        payments = sorted((funding_of(row) for row in frame.data.fundings), key=lambda payment: payment.at_ms)
+        if payments:
+            self._sink.put_event(FundingReported(tuple(payments)))
 
     def _on_subscribed(self, frame: SubscribedFrame) -> None:
         what = frame.data.subscription

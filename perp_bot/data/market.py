@@ -81,8 +81,11 @@ class MarketData(StreamListener):
         deciding: tuple[tuple[str, str], ...],
         timings: StreamTimings | None = None,
         client: VenueClient | None = None,
+        account: str | None = None,
     ) -> None:
+        """`account`: the address whose orders, fills and funding are followed as well."""
         self._config = config
+        self._account = account
         self._clock = clock
         self._writer = writer
         self._reader_factory = reader_factory
@@ -334,6 +337,8 @@ class MarketData(StreamListener):
             for coin, timeframe in self._deciding
             if self._is_listed(coin)
         ]
+        if self._account is not None:
+            wanted += [{"type": kind, "user": self._account} for kind in ("orderUpdates", "userFills", "userFundings")]
         if self.is_practice:
             wanted.append({"type": "practiceClock"})
         return tuple(wanted)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from perp_bot.core.errors import BadAnswer
+from perp_bot.data.account_wire import WireFill, WireReport, WireStreamFunding
 from perp_bot.data.wire import EpochMs, Price, WireBook, WireCandle, WireContext, WireTrade
 
 
@@ -112,6 +113,40 @@ class PracticeClockFrame(msgspec.Struct, frozen=True, tag_field="channel", tag="
     data: PracticeTime
 
 
+class FillsOfUser(msgspec.Struct, frozen=True):
+    """Fills of an account; the first message of a subscription is a snapshot."""
+
+    user: str
+    fills: tuple[WireFill, ...]
+    isSnapshot: bool = False  # noqa: N815 - the venue's key
+
+
+class FundingsOfUser(msgspec.Struct, frozen=True):
+    """Funding of an account."""
+
+    user: str
+    fundings: tuple[WireStreamFunding, ...]
+    isSnapshot: bool = False  # noqa: N815
+
+
+class OrderUpdatesFrame(msgspec.Struct, frozen=True, tag_field="channel", tag="orderUpdates"):
+    """Channel orderUpdates: no snapshot, not after a reconnect either."""
+
+    data: tuple[WireReport, ...]
+
+
+class UserFillsFrame(msgspec.Struct, frozen=True, tag_field="channel", tag="userFills"):
+    """Channel userFills."""
+
+    data: FillsOfUser
+
+
+class UserFundingsFrame(msgspec.Struct, frozen=True, tag_field="channel", tag="userFundings"):
+    """Channel userFundings."""
+
+    data: FundingsOfUser
+
+
 Frame = (
     AllMidsFrame
     | BookFrame
@@ -123,6 +158,9 @@ Frame = (
     | PongFrame
     | ErrorFrame
     | PracticeClockFrame
+    | OrderUpdatesFrame
+    | UserFillsFrame
+    | UserFundingsFrame
 )
 
 _decoder: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame, strict=False)

@@ -10,10 +10,11 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
+from perp_bot.core.account_events import AccountEvent
 from perp_bot.core.events import (
     BoundaryClosed,
     FeedOverflow,
@@ -29,7 +30,8 @@ SEGMENT_SUFFIX = ".rec"
 _HEAD = struct.Struct("<II")
 _MAX_BLOCK = 1 << 30
 _EVENTS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (BoundaryClosed, FeedOverflow, FundingSettled, MissedMinutes, StreamStatus)
+    kind.__name__: kind
+    for kind in (BoundaryClosed, FeedOverflow, FundingSettled, MissedMinutes, StreamStatus, *get_args(AccountEvent))
 }
 
 Answer = tuple[int, str, Any]  # (number of the question within its pass, its name, what the world said)

@@ -1,4 +1,4 @@
-"""Closing orders: reduce-only takers of the whole position, and those that a timer makes due."""
+"""Closing orders that a timer makes due."""
 
 from __future__ import annotations
 
@@ -6,31 +6,10 @@ from collections.abc import Collection, Iterable
 
 from perp_bot.config.model import Config
 from perp_bot.core.timeframes import HOUR_MS
-from perp_bot.core.types import OrderIntent, OrderRole, OrderType, Position
-from perp_bot.execution.orders import cloid_for
+from perp_bot.core.types import OrderIntent, Position
+from perp_bot.execution.closing import exit_intent
 
 TIMEOUT = "timeout"
-
-
-def exit_intent(position: Position, reason: str, now_ms: int, decision_id: str, attempt: int = 0) -> OrderIntent:
-    """Return the order that closes `position`; `attempt` counts earlier orders of the same decision."""
-    return OrderIntent(
-        cloid=cloid_for(position.source, decision_id, OrderRole.EXIT, attempt),
-        decision_id=decision_id,
-        symbol=position.symbol,
-        side=position.side.closing,
-        role=OrderRole.EXIT,
-        order_type=OrderType.TAKER,
-        size=position.size,
-        limit_px=None,
-        trigger_px=None,
-        reduce_only=True,
-        created_ms=now_ms,
-        expires_ms=None,
-        strategy=position.strategy,
-        source=position.source,
-        reason=reason,
-    )
 
 
 def timeout_at_ms(position: Position, config: Config) -> int:

@@ -33,9 +33,9 @@ from perp_bot.core.types import (
     Side,
 )
 from perp_bot.decision import delay
-from perp_bot.decision.exits import exit_intent
 from perp_bot.decision.facts import BookState, Facts, LiveEntry, recorded
 from perp_bot.decision.view import json_safe
+from perp_bot.execution.closing import exit_intent
 from perp_bot.execution.orders import cloid_for
 from perp_bot.risk.limits import RiskView
 from perp_bot.risk.manager import Blocks, EntryRequest, gate

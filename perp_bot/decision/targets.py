@@ -6,7 +6,8 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 
 from perp_bot.core.types import AssetContext, OrderIntent, Position
-from perp_bot.decision.exits import exit_intent, timer_decision_id
+from perp_bot.decision.exits import timer_decision_id
+from perp_bot.execution.closing import exit_intent
 
 TARGET = "target"
 

@@ -19,7 +19,8 @@ ZSCORE_STOP = "zscore_stop"
 CAPITAL_STOP = "capital_stop"
 STRATEGY_STOP = "strategy_stop"  # the strategy's own, nearer than the capital stop
 TRAILING_STOP = "trailing_stop"
-STOP_REASONS = frozenset({CAPITAL_STOP, ZSCORE_STOP, STRATEGY_STOP, TRAILING_STOP})
+LIQUIDATION = "liquidation"  # by the venue: worse than a stop, and followed by the same cooldown
+STOP_REASONS = frozenset({CAPITAL_STOP, ZSCORE_STOP, STRATEGY_STOP, TRAILING_STOP, LIQUIDATION})
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,9 +42,10 @@ from perp_bot.core.types import (
     PublicTrade,
 )
 from perp_bot.execution import fills, orders
-from perp_bot.execution.account import CAPITAL_STOP, STRATEGY_STOP, TRAILING_STOP
+from perp_bot.execution.account import TRAILING_STOP
 from perp_bot.execution.executor import OrderEvent, OrderFilled, OrderUpdate
 from perp_bot.execution.positions import StopRule, after_fill, realized_by
+from perp_bot.execution.stops import stop_intent, stop_reason
 
 BOOK_MAX_AGE_MS = 15_000
 BOOK_CADENCE_WALL_S = 0.5  # a fast practice venue publishes a few books a wall second
@@ -145,6 +146,10 @@ class PaperExecutor:
         self._settle()
         events, self._events = self._events, []
         return events
+
+    def is_closing(self, symbol: str) -> bool:
+        """Whether another closing order will follow the last one: never, on paper one waits until it has filled."""
+        return False
 
     # ------------------------------------------------------------ market input
 
@@ -405,41 +410,15 @@ class PaperExecutor:
         trigger = to_decimal(position.stop_px)
         stop = next((order for order in self._of(symbol) if order.intent.role is OrderRole.STOP), None)
         if stop is None:
-            intent = self._stop_intent(position, trigger, at_ms)
+            why = stop_reason(position, self._stop_rule)
+            intent = stop_intent(position, trigger, at_ms, reason=why, source=self._source)
             self._keep(orders.accepted(orders.new_order(intent), at_ms))
             return
         size = stop.filled + position.size
         if size != stop.intent.size or trigger != stop.intent.trigger_px:
-            reason = stop.intent.reason if trigger == stop.intent.trigger_px else self._stop_reason(position)
+            reason = stop.intent.reason if trigger == stop.intent.trigger_px else stop_reason(position, self._stop_rule)
             moved = replace(stop.intent, size=size, trigger_px=trigger, stop_px=position.stop_px, reason=reason)
             self._keep(replace(stop, intent=moved, updated_ms=at_ms))
-
-    def _stop_intent(self, position: Position, trigger: Decimal, at_ms: int) -> OrderIntent:
-        # A coin can be closed and opened again by one decision: the opening time keeps the stops apart.
-        opening = f"{position.entry_decision_id}@{position.opened_ms}"
-        return OrderIntent(
-            cloid=orders.cloid_for(self._source, opening, OrderRole.STOP),
-            decision_id=position.entry_decision_id,
-            symbol=position.symbol,
-            side=position.side.closing,
-            role=OrderRole.STOP,
-            order_type=OrderType.STOP_MARKET,
-            size=position.size,
-            limit_px=None,
-            trigger_px=trigger,
-            reduce_only=True,
-            created_ms=at_ms,
-            expires_ms=None,
-            strategy=position.strategy,
-            source=position.source,
-            reason=self._stop_reason(position),
-            stop_px=position.stop_px,
-        )
-
-    def _stop_reason(self, position: Position) -> str:
-        """Return whose stop it is: the capital's, or a nearer one of the strategy."""
-        capital = self._stop_rule(position.symbol, position.side, position.entry_px, position.size, None)
-        return CAPITAL_STOP if capital is None or position.stop_px == capital else STRATEGY_STOP
 
     def _cancel_entries(self, symbol: str, at_ms: int) -> None:
         for order in self._of(symbol):

@@ -15,7 +15,6 @@ from pathlib import Path
 from perp_bot.core.clock import monotonic_s
 from perp_bot.core.errors import PerpBotError
 from perp_bot.data.db.ledger import LedgerReader
-from perp_bot.trading.desk import SOURCE
 
 LOG = logging.getLogger(__name__)
 
@@ -27,7 +26,9 @@ _KEPT = 512
 class Auditor:
     """Compares the loop's cash with the store's, about once a second."""
 
-    def __init__(self, db_path: Path, start_cash: Decimal) -> None:
+    def __init__(self, db_path: Path, start_cash: Decimal, source: str = "paper") -> None:
+        """`source`: whose rows are summed."""
+        self._source = source
         self._db_path = db_path
         self._start_cash = start_cash
         self._lock = threading.Lock()
@@ -88,7 +89,7 @@ class Auditor:
         self._looks += 1
         if self._looks % FROM_THE_START_EVERY == 0:
             reader.forget()
-        sums = reader.ledger_sums(SOURCE)
+        sums = reader.ledger_sums(self._source)
         with self._lock:
             cash = self._noted.get((sums.fills, sums.payments))
         if cash is None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from perp_bot.core.money import usd
 from perp_bot.core.timeframes import HOUR_MS, day_of, iso
-from perp_bot.core.types import ClosedTrade, FundingRate, Order, OrderRole, OrderState, Position
+from perp_bot.core.types import ClosedTrade, FundingPayment, FundingRate, Order, OrderRole, OrderState, Position
 from perp_bot.data.db.rows import (
     FillRow,
     FundingDueRow,
@@ -25,7 +25,7 @@ from perp_bot.execution import funding
 from perp_bot.execution.executor import OrderEvent, OrderFilled
 from perp_bot.risk.limits import weekly_nets
 from perp_bot.risk.state import Transition
-from perp_bot.trading.desk import ACCOUNTING_TOLERANCE_USD, SOURCE, Desk, position_text
+from perp_bot.trading.desk import ACCOUNTING_TOLERANCE_USD, Desk, position_text
 from perp_bot.trading.journal import Journal
 from perp_bot.trading.notes import Notes
 
@@ -78,14 +78,14 @@ class Bookkeeper:
         change = self._desk.account.apply_fill(fill, order.intent)
         if not change.is_new:
             return [OrderRow(order)]
-        rows: list[Row] = [OrderRow(order), FillRow(fill), PositionRow(SOURCE, fill.symbol, change.position)]
+        rows: list[Row] = [OrderRow(order), FillRow(fill), PositionRow(self._desk.source, fill.symbol, change.position)]
         if was is None and change.position is not None:
             self._desk.totals.entries += 1
             rows.append(self._tell_open(change.position, str(fill.liquidity), fill.venue_ms))
         if change.closed_trade is not None:
             self._desk.totals.exits += 1
             rows += self._close(change.closed_trade, now_ms)
-        rows.append(StateRow("totals", self._desk.totals.to_json(), now_ms))
+        rows.append(StateRow(self._desk.state_key("totals"), self._desk.totals.to_json(), now_ms))
         self._tell_cash()
         return rows
 
@@ -163,18 +163,22 @@ class Bookkeeper:
         due = desk.funding_due.pop((rate.symbol, rate.hour_ms), None)
         if due is None:
             return
-        payment = funding.funding_payment(due, rate.rate)
+        self.book_funding(funding.funding_payment(due, rate.rate), now_ms)
+
+    def book_funding(self, payment: FundingPayment, now_ms: int) -> None:
+        """Book an hour's funding once: on paper worked out from the settled rate, live as the venue has booked it."""
+        desk = self._desk
         change = desk.account.apply_funding(payment)
         if not change.is_new:
             return
-        rows: list[Row] = [FundingPaidRow(payment), PositionRow(SOURCE, rate.symbol, change.position)]
+        rows: list[Row] = [FundingPaidRow(payment), PositionRow(desk.source, payment.symbol, change.position)]
         if change.closed_trade is not None:
             self._correct_day(change.closed_trade, float(payment.usd))
             rows += [TradeRow(change.closed_trade), self.risk_row(now_ms)]
-        amount = f"{usd(payment.usd, sign=True)} USD at {rate.rate:.7%} on {due.signed_size}"
-        text = f"{rate.symbol} {iso(rate.hour_ms)}: {amount}"
+        amount = f"{usd(payment.usd, sign=True)} USD at {payment.rate:.7%} on {payment.signed_size}"
+        text = f"{payment.symbol} {iso(payment.hour_ms)}: {amount}"
         self._tell_cash()
-        self._journal.put(*rows, self._notes.tell("FUNDING", text, now_ms, rate.symbol))
+        self._journal.put(*rows, self._notes.tell("FUNDING", text, now_ms, payment.symbol))
 
     def _correct_day(self, trade: ClosedTrade, payment_usd: float) -> None:
         desk = self._desk
@@ -203,7 +207,7 @@ class Bookkeeper:
 
     def risk_row(self, now_ms: int) -> StateRow:
         """Return the row that stores the risk state."""
-        return StateRow("risk", self._desk.risk.to_json(), now_ms)
+        return StateRow(self._desk.state_key("risk"), self._desk.risk.to_json(), now_ms)
 
     def check(self, now_ms: int) -> None:
         """Check I11 at the newest marks; a gap of a cent or more stops entries and says so."""

@@ -20,7 +20,7 @@ from perp_bot.risk import kill_switch
 from perp_bot.strategies.parameters import params_of
 from perp_bot.strategies.protocol import MarketView
 from perp_bot.trading.bookkeeping import Bookkeeper
-from perp_bot.trading.desk import SOURCE, Desk
+from perp_bot.trading.desk import Desk
 from perp_bot.trading.history import SeriesHistory
 from perp_bot.trading.journal import Journal
 from perp_bot.trading.notes import Notes
@@ -73,7 +73,7 @@ class BoundaryDesk:
         equity, unrealized = account.equity(marks), account.unrealized_usd(marks)
         if equity is not None and unrealized is not None:
             self._journal.put(
-                EquityRow(SOURCE, event.close_ms, float(equity), str(account.cash_usd), float(unrealized))
+                EquityRow(self._desk.source, event.close_ms, float(equity), str(account.cash_usd), float(unrealized))
             )
 
     # ------------------------------------------------------------ candles
@@ -133,12 +133,15 @@ class BoundaryDesk:
     def _input(self, item: SeriesClose, event: BoundaryClosed, provisional: Candle | None) -> SymbolInput:
         desk = self._desk
         view, missing = self._view(item, event.close_ms, provisional)
+        position = desk.account.position(item.symbol)
+        if position is not None and not desk.is_managed(position):
+            view, missing = None, "a position that perpbot did not open: protected, not managed"
         return SymbolInput(
             symbol=item.symbol,
             view=view,
             instrument=desk.instruments().get(item.symbol),
             book=desk.market.book(item.symbol),
-            position=desk.account.position(item.symbol),
+            position=position,
             live_entry=desk.live_entry(item.symbol),
             live_exit=desk.is_exiting(item.symbol),
             missing=missing,
@@ -168,7 +171,7 @@ class BoundaryDesk:
             timeframe=event.timeframe,
             close_ms=event.close_ms,
             now_ms=now_ms,
-            source=SOURCE,
+            source=desk.source,
             regime=desk.regime,
             symbols=todo,
             risk=desk.risk_view(event.close_ms),
@@ -194,10 +197,10 @@ class BoundaryDesk:
         pending = (*(entry for entry in desk.pending if entry.symbol not in asked), *decision.pending)
         if pending != desk.pending:
             desk.pending = pending
-            rows.append(StateRow("pending", delay.pending_to_json(pending), now_ms))
+            rows.append(StateRow(desk.state_key("pending"), delay.pending_to_json(pending), now_ms))
         for item in decision.decided:
             self._note(item)
-        rows.append(StateRow("totals", desk.totals.to_json(), now_ms))
+        rows.append(StateRow(desk.state_key("totals"), desk.totals.to_json(), now_ms))
         for intent in self._written(boundary, decision, rows, started_s):
             self._send(intent, now_ms)
             self._books.settle(now_ms)
@@ -209,7 +212,7 @@ class BoundaryDesk:
             return []
         position = desk.account.set_stop(symbol, stop_px)
         text = f"{symbol}: the stop trails to {stop_px:.8g}"
-        return [PositionRow(SOURCE, symbol, position), self._notes.tell("TRAIL", text, now_ms, symbol)]
+        return [PositionRow(desk.source, symbol, position), self._notes.tell("TRAIL", text, now_ms, symbol)]
 
     def _written(
         self, boundary: Boundary, decision: BoundaryDecision, rows: list[Row], started_s: float

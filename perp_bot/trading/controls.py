@@ -13,8 +13,8 @@ from perp_bot.core.errors import IpcError, StoreError
 from perp_bot.core.types import Order, OrderIntent, OrderRole, Position
 from perp_bot.data.db.rows import StateRow
 from perp_bot.decision.delay import pending_to_json
-from perp_bot.decision.exits import exit_intent
 from perp_bot.execution import fills
+from perp_bot.execution.closing import exit_intent
 from perp_bot.ipc.control import ControlArgs, ControlRequest
 from perp_bot.ipc.protocol import TOKEN_TTL_S, ControlResult, Preview
 from perp_bot.ipc.tokens import Prepared, TokenStore
@@ -153,7 +153,7 @@ class Controls:
         waiting = tuple(item for item in desk.pending if not covered(item.symbol, item.strategy))
         if waiting != desk.pending:
             desk.pending = waiting
-            self._journal.put(StateRow("pending", pending_to_json(waiting), now_ms))
+            self._journal.put(StateRow(desk.state_key("pending"), pending_to_json(waiting), now_ms))
         self._books.settle(now_ms)
         return len(working)
 

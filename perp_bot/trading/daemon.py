@@ -26,11 +26,13 @@ from perp_bot.core.errors import EXIT_FAILURE, EXIT_OK, ConfigError, HaltedByRis
 from perp_bot.core.timeframes import MINUTE_MS
 from perp_bot.core.types import Candle
 from perp_bot.data.answers import VenueStatus
+from perp_bot.data.client import VenueClient
 from perp_bot.data.db.emergency import read_emergency
 from perp_bot.data.db.reader import Reader
 from perp_bot.data.db.rows import StateRow
 from perp_bot.data.db.writer import Writer
 from perp_bot.data.identity import claim, refuse_earlier, venue_identity
+from perp_bot.data.limiter import WeightLimiter
 from perp_bot.data.market import MarketData
 from perp_bot.data.meta import meta_row
 from perp_bot.execution.paper import book_max_age_ms
@@ -47,9 +49,18 @@ from perp_bot.strategies import registry
 from perp_bot.strategies.protocol import Strategy
 from perp_bot.trading import recovery
 from perp_bot.trading.auditor import Auditor
-from perp_bot.trading.desk import Desk, position_text
+from perp_bot.trading.desk import Desk, position_text, state_key
 from perp_bot.trading.history import SeriesHistory
 from perp_bot.trading.journal import Journal
+from perp_bot.trading.live_account import (
+    BASELINE,
+    LiveAccount,
+    LivePorts,
+    LiveStart,
+    ask_again,
+    entry_valid_ms,
+    start_cash_of,
+)
 from perp_bot.trading.loop import Hooks, TradingLoop
 from perp_bot.trading.needs import check_needs
 from perp_bot.trading.queue import EventQueue
@@ -152,9 +163,16 @@ class Daemon:
         stack.callback(self._stop_writer, writer)
         strategy = registry.create(config.trading.strategy, config)
         deciding = tuple((symbol, config.data.primary_timeframe) for symbol in config.trading.symbols)
-        market = MarketData(config, self._clock, writer, lambda: Reader(paths.db), self._queue, deciding=deciding)
+        client = VenueClient(base_url(config.venue), clock=self._clock, limiter=WeightLimiter(self._clock))
+        account = None if config.mode == "paper" else LiveAccount(config, client, paths.kill_latch)
+        market = MarketData(
+            config, self._clock, writer, lambda: Reader(paths.db), self._queue,
+            deciding=deciding, client=client, account=None if account is None else account.address,
+        )  # fmt: skip
         stack.callback(market.stop)
         venue = market.connect()
+        if account is not None:
+            account.open(stack, self._queue.put_event)
         self._queue.set_stepped(self._clock.stepped)
         recording = self._recording = DaemonRecording(config, paths, self._boot_id, self._venue_name)
         stack.callback(recording.stop, None)
@@ -164,14 +182,15 @@ class Daemon:
             if claimed is not None:
                 journal.put(claimed)
             journal.put(meta_row(market.instruments.values(), self._clock.now_ms()))
-            desk = self._rebuild(strategy, market, reader)
+            start, ports = (None, None) if account is None else self._begin_live(account, market, reader, journal)
+            desk = self._rebuild(strategy, market, reader, ports)
             desk.outside = recording.outside
             refuse_earlier(desk.handled_ms, self._clock.now_ms())
             self._emergencies = recovery.never_stored(self._emergencies, reader)
-            auditor = Auditor(paths.db, desk.account.start_cash)
+            auditor = Auditor(paths.db, desk.account.start_cash, desk.source)
         self._refuse_unwatched(desk)
         self._refuse_when_halted(desk)
-        journal.put(StateRow("start_cash", str(desk.account.start_cash), self._clock.now_ms()))
+        journal.put(StateRow(desk.state_key("start_cash"), str(desk.account.start_cash), self._clock.now_ms()))
         recording.begin(writer)
         server = self._serve(stack, desk)
         builder = self._builder(desk, market, server, journal, auditor, venue)
@@ -186,6 +205,7 @@ class Daemon:
                 queue=self._queue, clock=self._clock, market=market, minutes=market.client,
                 stored=self._stored_candles(stack), tokens=TokenStore(self._boot_id), push=server.push_event,
                 alert=self._alert, note_cash=auditor.note, venue=self._venue_name,
+                live_start=None if start is None else lambda: start,
                 hooks=Hooks(
                     publish=lambda: server.publish(builder.build(desk.handled_ms, self._reconnects)),
                     on_clock=self._on_clock,
@@ -220,7 +240,27 @@ class Daemon:
         session.notes.say("STOPPED", text, stopped_ms)
         recording.stop((text, stopped_ms))
 
-    def _rebuild(self, strategy: Strategy, market: MarketData, reader: Reader) -> Desk:
+    def _begin_live(
+        self, account: LiveAccount, market: MarketData, reader: Reader, journal: Journal
+    ) -> tuple[LiveStart, LivePorts]:
+        """Read the account, set what must hold while it is flat, and begin or go on with its books."""
+        now_ms = self._clock.now_ms()
+        baseline, cash = reader.state(BASELINE), reader.state(state_key("start_cash", "live"))
+        newest = reader.fills("live", limit=1)
+        known_ms = None if baseline is None else max(int(baseline), newest[0].venue_ms if newest else 0)
+        start = ask_again(lambda: account.read(known_ms), self._clock)
+        account.refuse_unwatched(start)
+        if baseline is None or cash is None:
+            account.refuse_unknown(start)
+            baseline, cash = start.account.venue_ms or now_ms, start_cash_of(start.account)
+            journal.put(StateRow(BASELINE, baseline, now_ms))
+        account.set_leverage(start.account, dict(market.instruments))
+        account.thread.start()
+        valid_ms = entry_valid_ms(self._clock.speed)
+        is_first = known_ms is None
+        return start, LivePorts(account.thread, valid_ms, int(baseline), Decimal(str(cash)), is_first)
+
+    def _rebuild(self, strategy: Strategy, market: MarketData, reader: Reader, live: LivePorts | None) -> Desk:
         return recovery.rebuild(
             self._config,
             strategy,
@@ -229,6 +269,7 @@ class Daemon:
             reader,
             force=self._force,
             book_max_age_ms=book_max_age_ms(self._clock.speed),
+            live=live,
         )
 
     def _refuse_unwatched(self, desk: Desk) -> None:
@@ -354,7 +395,7 @@ class Daemon:
         held = ", ".join(f"{p.side} {p.size} {p.symbol}" for p in desk.account.positions) or "flat"
         prices = venue.practice.note if venue.practice else "real prices"
         return (
-            f"perpbot {VERSION} on paper at {self._venue_name} ({prices}), "
+            f"perpbot {VERSION} {'LIVE' if desk.live is not None else 'on paper'} at {self._venue_name} ({prices}), "
             f"{', '.join(desk.symbols)} {self._config.data.primary_timeframe}, {desk.strategy.name}, {held}"
         )
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 
 from perp_bot.core.types import AssetContext, Book, BookLevel, OrderIntent, Position
-from perp_bot.decision.exits import exit_intent, timer_decision_id
+from perp_bot.decision.exits import timer_decision_id
+from perp_bot.execution.closing import exit_intent
 from perp_bot.trading.desk import Desk, position_text
 from perp_bot.trading.notes import Notes
 
@@ -56,12 +57,18 @@ class Delistings:
             if symbol not in self._settling:
                 self._settling.add(symbol)
                 self._tell(position, context, now_ms)
+            if self._desk.live is not None:
+                continue  # the venue settles it, and tells
             self._desk.executor.on_book(_settlement_book(position, context, now_ms))
             if not self._desk.is_exiting(symbol):
                 intents.append(exit_intent(position, DELISTED, now_ms, timer_decision_id(position, DELISTED)))
         return tuple(intents)
 
     def _tell(self, position: Position, context: AssetContext, now_ms: int) -> None:
+        if self._desk.live is not None:
+            text = f"{position.symbol} is delisted: the venue settles {position_text(position)} at an hour's mean"
+            self._notes.say("RECONCILE", text, now_ms, position.symbol, level=logging.WARNING)
+            return
         text = (
             f"{position.symbol} is delisted: {position_text(position)} is settled on paper at its last oracle price "
             f"{context.oracle_px:.8g} (the venue settles at an hour's mean)"

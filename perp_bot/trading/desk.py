@@ -23,6 +23,7 @@ from perp_bot.core.types import (
 from perp_bot.decision.delay import PendingEntry
 from perp_bot.execution.account import Account
 from perp_bot.execution.funding import FundingDue
+from perp_bot.execution.live.executor import OUTSIDE, LiveExecutor
 from perp_bot.execution.paper import PaperExecutor
 from perp_bot.execution.positions import StopRule
 from perp_bot.risk import limits
@@ -36,7 +37,6 @@ from perp_bot.trading.listed import Listed
 from perp_bot.trading.market_state import MarketState
 from perp_bot.trading.outside import Outside
 
-SOURCE = "paper"
 ACCOUNTING_TOLERANCE_USD = Decimal("0.01")
 RECENT_DECISIONS = 8
 
@@ -69,9 +69,10 @@ class Desk:
     instruments: Listed
     kill_latch: Path
     account: Account
-    executor: PaperExecutor
+    executor: PaperExecutor | LiveExecutor
     risk: RiskState
     force: bool = False
+    is_first_live: bool = False  # the database has not traded this account before
     book_max_age_ms: int = 15_000
     regime: Regime = Regime.NORMAL
     outside: Outside = field(default_factory=Outside)
@@ -99,6 +100,24 @@ class Desk:
     # ------------------------------------------------------------ reading
 
     @property
+    def source(self) -> str:
+        """Whose rows these are: paper or live."""
+        return self.config.mode
+
+    @property
+    def live(self) -> LiveExecutor | None:
+        """The executor of real orders; None on paper."""
+        return self.executor if isinstance(self.executor, LiveExecutor) else None
+
+    def state_key(self, name: str) -> str:
+        """Return the key of a stored state that paper and live do not share in one database."""
+        return state_key(name, self.source)
+
+    def is_managed(self, position: Position) -> bool:
+        """Whether strategy and timers close a position; the owner's own is protected by its stop alone."""
+        return position.strategy != OUTSIDE
+
+    @property
     def symbols(self) -> tuple[str, ...]:
         """Configured coins, in order."""
         return self.config.trading.symbols
@@ -117,8 +136,10 @@ class Desk:
         return tuple(order for order in self.live_orders if order.intent.role is OrderRole.ENTRY)
 
     def is_exiting(self, symbol: str) -> bool:
-        """Whether a closing order of the coin is under way (a resting stop is not)."""
-        return any(order.intent.symbol == symbol and order.intent.role is OrderRole.EXIT for order in self.live_orders)
+        """Whether a closing order of the coin is under way (a resting stop is not), or will follow the last one."""
+        return self.executor.is_closing(symbol) or any(
+            order.intent.symbol == symbol and order.intent.role is OrderRole.EXIT for order in self.live_orders
+        )
 
     def equity_usd(self) -> float | None:
         """Return equity at the newest marks; None when the mark of a held coin is missing."""
@@ -154,7 +175,7 @@ class Desk:
             margin_used_usd=self.margin_used_usd(),
             losing_weeks=limits.losing_weeks(self.week_nets, now_ms),
             force=self.force,
-            mode=SOURCE,
+            mode=self.source,
             entries_today=self.entries_today(now_ms) + len(working),
         )
 
@@ -175,6 +196,7 @@ class Desk:
             ("store", self.store_trouble),
             ("overflow", self.overflow),
             ("accounting", self.accounting_trouble),
+            ("reconcile", None if self.live is None else self.live.trouble()),
         )
         reasons = [GateReason(rule, text) for rule, text in found if text is not None]
         reasons += [GateReason("starved", f"{symbol}: {text}") for symbol, text in sorted(self.starved.items())]
@@ -183,6 +205,11 @@ class Desk:
     def blocks(self) -> Blocks:
         """Return what forbids entries apart from limits."""
         return Blocks(self.killed, self.pauses, self.degraded())
+
+
+def state_key(name: str, source: str) -> str:
+    """Return the key of a stored state of one mode; paper has the plain names."""
+    return name if source == "paper" else f"{name}:{source}"
 
 
 def stop_rule_of(config: Config, instruments: Callable[[], Mapping[str, Instrument]]) -> StopRule:

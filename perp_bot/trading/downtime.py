@@ -39,6 +39,8 @@ class PassedStops:
 
     def after_outage(self, symbol: str, minutes: Iterable[Candle], now_ms: int) -> bool:
         """Fire the stop that was passed while the stream was away; return whether there was one."""
+        if self._desk.live is not None:
+            return False  # the stop rests at the venue and fires there
         position = self._desk.account.position(symbol)
         fired = None if position is None else stop_inputs(position, minutes)
         if position is None or fired is None:
@@ -77,6 +79,8 @@ class Downtime:
 
     def make_up(self, now_ms: int, replay_from_ms: int | None) -> None:
         """Fire stops and note funding of the hours that nobody watched, for positions that were open."""
+        if self._desk.live is not None:
+            return  # stops rest at the venue, which books the funding too
         handled_ms = self._desk.handled_ms
         stretch = unwatched(handled_ms, now_ms, replay_from_ms)
         watched_from_ms = handled_ms if stretch is None else stretch[1]

@@ -81,6 +81,7 @@ class Halts:
         """
         desk = self._desk
         found = {"venue": desk.venue_trouble, "store": desk.store_trouble, "overflow": desk.overflow}
+        found["reconcile"] = None if desk.live is None else desk.live.trouble()
         for name, text in found.items():
             was = self._told.pop(name, None)
             if text is not None:

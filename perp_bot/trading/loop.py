@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
+from perp_bot.core.account_events import AccountEvent
 from perp_bot.core.clock import VenueClock, monotonic_s
 from perp_bot.core.errors import IpcError, PerpBotError
 from perp_bot.core.events import BoundaryClosed, FeedOverflow, FundingSettled, MarketEvent, MissedMinutes, StreamStatus
@@ -36,6 +37,7 @@ from perp_bot.trading.desk import Desk
 from perp_bot.trading.downtime import PassedStops
 from perp_bot.trading.halts import Halts
 from perp_bot.trading.journal import Journal
+from perp_bot.trading.live_side import LiveSide
 from perp_bot.trading.notes import Notes
 from perp_bot.trading.queue import Batch, EventQueue
 from perp_bot.trading.venue_health import venue_trouble
@@ -102,6 +104,7 @@ class TradingLoop:
         self._controls = controls
         self._market = market
         self._hooks = hooks
+        self.live_side = LiveSide(desk, journal, notes, books)
         self._delistings = Delistings(desk, notes)
         self._passed_stops = PassedStops(desk, books, notes)
         self._halts = Halts(desk, journal, notes, books, controls.cancel_entries)
@@ -172,15 +175,18 @@ class TradingLoop:
         """Handle one batch at a time of the venue's clock (a replay gives the recorded one)."""
         desk = self._desk
         desk.instruments.look(desk.outside)
-        changed = self._controls.latch.look(now_ms)
+        changed = self.live_side.begin_pass(batch, now_ms)
+        changed |= self._controls.latch.look(now_ms)
         for request in batch.controls:
             changed |= self._control(request, now_ms)
         changed |= self._books.settle(now_ms) > 0
         changed |= self._market_input(batch, now_ms)
+        changed |= self.live_side.follow_up(now_ms)
         for event in sorted(batch.events, key=_overflow_first):
             changed |= self._event(event, now_ms)
         changed |= self._release_held(now_ms)
         changed |= self._timers(now_ms)
+        changed |= self.live_side.follow_up(now_ms)
         self._halts.look_at_equity(now_ms)
         self._books.check(now_ms)
         if batch.frame is not None:
@@ -261,6 +267,8 @@ class TradingLoop:
         return count
 
     def _funding_hours(self, now_ms: int) -> None:
+        if self._desk.live is not None:
+            return  # the venue books it, and tells
         for symbol, hour_ms in self._books.note_hours(now_ms):
             self._market.request_funding(symbol, hour_ms)
 
@@ -273,6 +281,8 @@ class TradingLoop:
         if isinstance(event, FundingSettled):
             self._books.pay(event.funding, now_ms)
             return True
+        if isinstance(event, AccountEvent):
+            return False  # taken at the beginning of the pass
         if isinstance(event, MissedMinutes):
             return self._passed_stops.after_outage(event.symbol, event.candles, now_ms)
         if isinstance(event, StreamStatus):
@@ -308,6 +318,7 @@ class TradingLoop:
             kind = "RECONNECT" if event.reconnects > self.reconnects else "CONNECTED"
             self.reconnects = max(self.reconnects, event.reconnects)
             self._notes.say(kind, event.note, now_ms)
+            self.live_side.resync(now_ms)
         else:
             self._notes.say("DISCONNECTED", event.note, now_ms, level=logging.WARNING)
         self._health_s = 0.0
@@ -328,7 +339,7 @@ class TradingLoop:
         config = self._desk.config
         due: list[OrderIntent] = []
         for position in self._desk.account.positions:
-            if not self._desk.is_exiting(position.symbol):
+            if self._desk.is_managed(position) and not self._desk.is_exiting(position.symbol):
                 attempt = max(0, now_ms - timeout_at_ms(position, config)) // MINUTE_MS
                 due += due_timeouts((position,), config, now_ms, attempt=attempt)
         return due
@@ -366,8 +377,8 @@ class TradingLoop:
             self._journal.put(self._books.risk_row(now_ms))
             self._stored_risk = desk.risk
         if is_frame or (not self._clock.stepped and desk.handled_ms > self._stored_handled_ms):
-            totals = StateRow("totals", desk.totals.to_json(), now_ms)
-            self._journal.put(StateRow("handled_ms", desk.handled_ms, now_ms), totals)
+            totals = StateRow(desk.state_key("totals"), desk.totals.to_json(), now_ms)
+            self._journal.put(StateRow(desk.state_key("handled_ms"), desk.handled_ms, now_ms), totals)
             self._stored_handled_ms = desk.handled_ms
 
     def _is_state_due(self) -> bool:
@@ -436,7 +447,12 @@ class TradingLoop:
 
     def _is_settled(self) -> bool:
         # The market side first: what it still owes would arrive in the queue, which is looked at after it.
-        return self._market.is_settled() and self._hooks.signals_idle() and self._queue.is_empty
+        return (
+            self._market.is_settled()
+            and self._hooks.signals_idle()
+            and self.live_side.is_settled()
+            and self._queue.is_empty
+        )
 
 
 def _overflow_first(event: MarketEvent) -> bool:

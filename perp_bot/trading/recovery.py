@@ -25,14 +25,17 @@ from perp_bot.data.db.reader import Reader
 from perp_bot.decision.delay import pending_from_json
 from perp_bot.execution import funding, orders
 from perp_bot.execution.account import Account
+from perp_bot.execution.live.executor import LiveExecutor
 from perp_bot.execution.paper import PaperExecutor
+from perp_bot.execution.positions import StopRule
 from perp_bot.risk import kill_switch
 from perp_bot.risk.limits import weekly_nets
 from perp_bot.risk.manager import Pause
 from perp_bot.risk.state import RiskState
 from perp_bot.strategies.protocol import Strategy
-from perp_bot.trading.desk import RECENT_DECISIONS, SOURCE, Desk, Totals, stop_rule_of
+from perp_bot.trading.desk import RECENT_DECISIONS, Desk, Totals, state_key, stop_rule_of
 from perp_bot.trading.listed import Listed
+from perp_bot.trading.live_account import LivePorts
 
 LOG = logging.getLogger(__name__)
 
@@ -48,33 +51,42 @@ def rebuild(
     *,
     force: bool,
     book_max_age_ms: int,
+    live: LivePorts | None = None,
 ) -> Desk:
-    """Return the desk as the stored rows leave it.
+    """Return the desk as the stored rows of the config's mode leave it; `live` where that is live.
 
     Raises:
         StoreError: when stored state cannot be read or contradicts itself; nothing is guessed.
     """
     listed = Listed(instruments)
     rule = stop_rule_of(config, listed)
-    stored_orders, fills = reader.orders(_ALL), reader.fills(SOURCE)
+    source = config.mode
+    stored_orders = [order for order in reader.orders(_ALL) if order.intent.source == source]
+    fills = reader.fills(source)
     account = Account.rebuild(
-        SOURCE,
-        start_cash(config, reader),
+        source,
+        start_cash(config, reader) if live is None else live.start_cash,
         fills,
-        _payments(reader),
+        _payments(reader, source),
         intents={order.intent.cloid: order.intent for order in stored_orders},
         stop_rule=rule,
     )
-    stored_positions = reader.positions(SOURCE)
+    stored_positions = reader.positions(source)
     _check_positions(account.positions, stored_positions)
     for stored in stored_positions:
         # A stop does not move because the settings changed while the daemon was down.
         if stored.stop_px is not None:
             account.set_stop(stored.symbol, stored.stop_px)
-    executor = PaperExecutor(config, SOURCE, _Instruments(listed), rule, book_max_age_ms)
-    executor.restore(_live(stored_orders, fills), account.positions)
-    desk = Desk(config, strategy, listed, kill_latch_path, account, executor, _risk(reader))
+    executor: PaperExecutor | LiveExecutor
+    if live is None:
+        executor = PaperExecutor(config, source, _Instruments(listed), rule, book_max_age_ms)
+        executor.restore(_live(stored_orders, fills), account.positions)
+    else:
+        executor = _live_executor(config, listed, rule, live, stored_orders, fills)
+        executor.restore_positions(account.positions)
+    desk = Desk(config, strategy, listed, kill_latch_path, account, executor, _risk(reader, source))
     desk.force = force
+    desk.is_first_live = live is not None and live.is_first
     desk.book_max_age_ms = book_max_age_ms
     latch = kill_switch.read(kill_latch_path)
     stored_kill = reader.state("kill")
@@ -84,10 +96,10 @@ def rebuild(
         latch = kill_switch.read(kill_latch_path)
     desk.killed = None if latch is None else latch.text
     desk.pauses = tuple(Pause(row["scope"], row["name"], row["reason"]) for row in reader.state("pauses") or ())
-    desk.pending = pending_from_json(reader.state("pending") or ())
+    desk.pending = pending_from_json(reader.state(state_key("pending", source)) or ())
     desk.week_nets = weekly_nets(account.trades)
-    desk.handled_ms = int(reader.state("handled_ms") or 0)
-    for due in reader.funding_due(SOURCE):
+    desk.handled_ms = int(reader.state(state_key("handled_ms", source)) or 0)
+    for due in reader.funding_due(source):
         desk.funding_due[(due.symbol, due.hour_ms)] = funding.FundingDue(
             due.symbol, due.hour_ms, Decimal(due.signed_size), Decimal(due.oracle_px), due.strategy, due.source
         )
@@ -95,7 +107,7 @@ def rebuild(
     for record in recent:
         desk.decided_ids.append(record.decision_id)
         desk.last_decisions[record.symbol] = record
-    desk.totals = _totals(reader)
+    desk.totals = _totals(reader, source)
     return desk
 
 
@@ -150,18 +162,31 @@ class _Instruments(Mapping[str, Instrument]):
         return len(self._current())
 
 
-def _payments(reader: Reader) -> list[FundingPayment]:
-    return [payment for payment in reader.funding_payments(SOURCE) if payment.usd is not None]
+def _live_executor(
+    config: Config, listed: Listed, rule: StopRule, live: LivePorts, stored: list[Order], fills: list[Fill]
+) -> LiveExecutor:
+    """Return the executor of real orders with every stored order, brought up to its stored fills."""
+    executor = LiveExecutor(
+        config, _Instruments(listed), rule, live.port, entry_valid_ms=live.entry_valid_ms, baseline_ms=live.baseline_ms
+    )
+    known = [order if order.intent.cloid.startswith("venue:") else orders.settled(order, fills) for order in stored]
+    known.sort(key=lambda order: (order.intent.created_ms, order.intent.cloid))
+    executor.restore(known, (fill.fill_id for fill in fills), max((fill.venue_ms for fill in fills), default=0))
+    return executor
+
+
+def _payments(reader: Reader, source: str) -> list[FundingPayment]:
+    return [payment for payment in reader.funding_payments(source) if payment.usd is not None]
 
 
 def _live(stored: Iterable[Order], fills: list[Fill]) -> list[Order]:
     """Return orders that can still fill, oldest first, brought up to their stored fills."""
-    live = [orders.settled(order, fills) for order in stored if order.intent.source == SOURCE and order.is_live]
+    live = [orders.settled(order, fills) for order in stored if order.is_live]
     return sorted((o for o in live if o.is_live), key=lambda o: (o.intent.created_ms, o.intent.cloid))
 
 
-def _risk(reader: Reader) -> RiskState:
-    stored = reader.state("risk")
+def _risk(reader: Reader, source: str) -> RiskState:
+    stored = reader.state(state_key("risk", source))
     if stored is None:
         return RiskState()
     if not isinstance(stored, dict):
@@ -169,6 +194,6 @@ def _risk(reader: Reader) -> RiskState:
     return RiskState.from_json(stored)
 
 
-def _totals(reader: Reader) -> Totals:
-    stored = reader.state("totals") or {}
+def _totals(reader: Reader, source: str) -> Totals:
+    stored = reader.state(state_key("totals", source)) or {}
     return Totals(**{name: int(stored.get(name, 0)) for name in Totals().to_json()})

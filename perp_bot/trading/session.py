@@ -15,7 +15,7 @@ from perp_bot.core.clock import VenueClock
 from perp_bot.core.errors import VenueError
 from perp_bot.core.types import Candle, OrderRole
 from perp_bot.data.limiter import RequestClass
-from perp_bot.decision.exits import exit_intent
+from perp_bot.execution.closing import exit_intent
 from perp_bot.ipc.tokens import TokenStore
 from perp_bot.trading.bookkeeping import Bookkeeper, NoteCash
 from perp_bot.trading.boundary import BoundaryDesk, StoredCandles
@@ -23,6 +23,7 @@ from perp_bot.trading.controls import Controls
 from perp_bot.trading.desk import Desk
 from perp_bot.trading.downtime import Downtime, MinuteSource
 from perp_bot.trading.journal import Journal
+from perp_bot.trading.live_account import LiveStart
 from perp_bot.trading.loop import Hooks, Market, TradingLoop
 from perp_bot.trading.notes import Alert, Notes, Push
 from perp_bot.trading.outside import Outside
@@ -44,6 +45,7 @@ class Ports:
     note_cash: NoteCash
     hooks: Hooks
     venue: str
+    live_start: Callable[[], LiveStart] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +92,15 @@ def open_session(
     controls = Controls(desk, journal, notes, books, ports.tokens, ports.venue)
     controls.cancel_forbidden(now_ms)
     Downtime(desk, _AskedMinutes(ports.minutes, desk.outside), books, notes).make_up(now_ms, replay_from_ms)
-    load_history()
     boundary = BoundaryDesk(desk, journal, books, notes, ports.stored)
     loop = TradingLoop(
         desk, ports.queue, ports.clock, journal, notes, books, boundary, controls, ports.market, ports.hooks
     )
     controls.send_exit = loop.send_exit
+    if ports.live_start is not None:
+        # What is held is protected first: history takes a while, and nothing is decided before it.
+        loop.live_side.start(desk.outside.ask("live start", LiveStart, ports.live_start), now_ms)
+    load_history()
     return Session(desk, journal, notes, loop)
 
 

@@ -24,7 +24,7 @@ from perp_bot.ipc.state import (
 )
 from perp_bot.risk import limits
 from perp_bot.signals.snapshot import FastSnapshot
-from perp_bot.trading.desk import SOURCE, Desk
+from perp_bot.trading.desk import Desk
 from perp_bot.version import VERSION
 
 
@@ -80,7 +80,7 @@ class SnapshotBuilder:
             as_of_ms=now_ms,
             started_ms=facts.started_ms,
             uptime_s=monotonic_s() - facts.started_s,
-            mode=SOURCE,
+            mode=desk.source,
             venue=facts.venue,
             venue_url=facts.venue_url,
             venue_speed=facts.venue_speed,

@@ -1,0 +1,133 @@
+"""Reads of one account at the venue. Everything goes to the account's address, never to the agent's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perp_bot.core.errors import BadAnswer
+from perp_bot.core.timeframes import HOUR_MS
+from perp_bot.core.venue_account import OrderReport, RestingOrder, VenueAccount, VenueFill, VenueFunding
+from perp_bot.data import limiter as weights
+from perp_bot.data.account_wire import (
+    WireAgent,
+    WireAssetData,
+    WireFill,
+    WireOrder,
+    WireOrderStatus,
+    WireRole,
+    WireUserFunding,
+    fill_of,
+    funding_row_of,
+    report_of,
+    resting_of,
+)
+from perp_bot.data.client import VenueClient
+from perp_bot.data.limiter import RequestClass
+
+MOST_FILLS = 2_000
+MOST_FUNDINGS = 500
+ROLE_WEIGHT = 60
+EXPECTED_FILLS = 20  # charged before the answer tells how many there are
+
+
+@dataclass(frozen=True, slots=True)
+class CoinSetting:
+    """Leverage and margin mode that hold for a coin, and the margin free to buy or sell it, USD."""
+
+    leverage: int
+    is_cross: bool
+    available_buy_usd: float
+    available_sell_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """An API wallet of an account; `valid_until_ms` None: it has no end."""
+
+    name: str
+    address: str
+    valid_until_ms: int | None
+
+
+class AccountReads:
+    """Typed reads of one account; safe from any thread. Every call may raise VenueError."""
+
+    def __init__(self, client: VenueClient, address: str) -> None:
+        self.address = address
+        self._client = client
+
+    def account(self, cls: RequestClass = RequestClass.RECONCILE) -> VenueAccount:
+        """Return balances and positions (weight 2)."""
+        return self._client.clearinghouse_state(self.address, request_class=cls)
+
+    def open_orders(self, cls: RequestClass = RequestClass.RECONCILE) -> tuple[RestingOrder, ...]:
+        """Return every open order, triggers included (weight 20)."""
+        payload = {"type": "frontendOpenOrders", "user": self.address, "dex": ""}
+        rows = self._client.read(payload, tuple[WireOrder, ...], weights.info_weight(), cls)
+        return tuple(resting_of(row) for row in rows)
+
+    def order(self, cloid: str, cls: RequestClass = RequestClass.RECONCILE) -> OrderReport | None:
+        """Return what became of an order; None when the venue does not know it (weight 2)."""
+        payload = {"type": "orderStatus", "user": self.address, "oid": cloid}
+        found = self._client.read(payload, WireOrderStatus, weights.light_weight(), cls)
+        if found.status == "unknownOid":
+            return None
+        if found.order is None:
+            raise BadAnswer(f"{self._client.base_url} answered orderStatus with {found.status!r} and no order")
+        return report_of(found.order)
+
+    def fills_since(self, start_ms: int, cls: RequestClass = RequestClass.RECONCILE) -> tuple[VenueFill, ...]:
+        """Return the fills from `start_ms` on, oldest first, page by page (weight 20 and 1 per 20 rows each).
+
+        The next page begins at the last row's time, which the venue includes again; repeats are dropped.
+        """
+        found: dict[str, VenueFill] = {}
+        while True:
+            payload = {"type": "userFillsByTime", "user": self.address, "startTime": max(0, start_ms)}
+            weight = weights.row_weight(EXPECTED_FILLS)
+            rows = self._client.read(payload, tuple[WireFill, ...], weight, cls)
+            self._client.limiter.charge(weights.row_weight(len(rows)) - weight)
+            for row in rows:
+                fill = fill_of(row)
+                found.setdefault(fill.fill_id, fill)
+            if len(rows) < MOST_FILLS:
+                return tuple(sorted(found.values(), key=lambda fill: fill.at_ms))
+            if rows[-1].time <= start_ms:
+                raise BadAnswer(f"{self.address}: a full page of userFillsByTime does not go beyond {start_ms}")
+            start_ms = rows[-1].time
+
+    def funding_since(self, start_ms: int, cls: RequestClass = RequestClass.RECONCILE) -> tuple[VenueFunding, ...]:
+        """Return the funding booked from `start_ms` on, oldest first, page by page."""
+        found: dict[tuple[str, int], VenueFunding] = {}
+        while True:
+            payload = {"type": "userFunding", "user": self.address, "startTime": max(0, start_ms)}
+            weight = weights.row_weight(EXPECTED_FILLS)
+            rows = self._client.read(payload, tuple[WireUserFunding, ...], weight, cls)
+            self._client.limiter.charge(weights.row_weight(len(rows)) - weight)
+            for row in rows:
+                payment = funding_row_of(row)
+                found.setdefault((payment.symbol, payment.at_ms // HOUR_MS), payment)
+            if len(rows) < MOST_FUNDINGS:
+                return tuple(sorted(found.values(), key=lambda payment: payment.at_ms))
+            if rows[-1].time <= start_ms:
+                raise BadAnswer(f"{self.address}: a full page of userFunding does not go beyond {start_ms}")
+            start_ms = rows[-1].time
+
+    def coin(self, symbol: str, cls: RequestClass = RequestClass.RECONCILE) -> CoinSetting:
+        """Return leverage, margin mode and room of a coin (weight 20)."""
+        payload = {"type": "activeAssetData", "user": self.address, "coin": symbol}
+        row = self._client.read(payload, WireAssetData, weights.info_weight(), cls)
+        buy, sell = row.availableToTrade
+        return CoinSetting(row.leverage.value, row.leverage.type == "cross", float(buy), float(sell))
+
+    def role_of(self, address: str, cls: RequestClass = RequestClass.RECONCILE) -> tuple[str, str | None]:
+        """Return what an address is, and the master of an agent (weight 60)."""
+        row = self._client.read({"type": "userRole", "user": address}, WireRole, ROLE_WEIGHT, cls)
+        master = None if row.data is None else row.data.get("user") or row.data.get("master")
+        return row.role, None if master is None else str(master).lower()
+
+    def agents(self, cls: RequestClass = RequestClass.RECONCILE) -> tuple[Agent, ...]:
+        """Return the named API wallets of the account (weight 20)."""
+        payload = {"type": "extraAgents", "user": self.address}
+        rows = self._client.read(payload, tuple[WireAgent, ...], weights.info_weight(), cls)
+        return tuple(Agent(row.name, row.address.lower(), row.validUntil) for row in rows)
