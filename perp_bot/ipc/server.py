@@ -397,7 +397,7 @@ class IpcServer:
             if connection.closing_at_s is not None and connection.closing_at_s <= now_s:
                 self._drop(connection)
             else:
-                self._guarded(connection, Connection.flush, now_s)
+                self._guarded(connection, self._on_socket, selectors.EVENT_WRITE)
         if self._accept_again_s is not None and self._accept_again_s <= now_s and self._listener is not None:
             self._accept_again_s = None
             self._selector.register(self._listener.socket, selectors.EVENT_READ, _LISTENER)

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import json
 import os
+import selectors
 import socket
 import stat
 import threading
@@ -19,10 +20,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ipc_samples import HELLO, BrokenLoop, HungLoop, Loop, serving, snapshot, until
 
+from perp_bot.core.clock import monotonic_s
 from perp_bot.core.errors import DaemonBusy, IpcError
 from perp_bot.ipc import connection as connection_module
 from perp_bot.ipc.client import Client
-from perp_bot.ipc.control import ControlRequest, Outcome
+from perp_bot.ipc.connection import Connection
+from perp_bot.ipc.control import ControlRequest, Outcome, Peer
 from perp_bot.ipc.protocol import MAX_LINE_BYTES, ControlResult, EventPush, StatePush
 from perp_bot.ipc.server import MAX_CLIENTS, IpcServer
 from perp_bot.ipc.state import EventNote
@@ -248,6 +251,27 @@ def test_pipelined_requests_are_all_answered_in_order(tmp_path: Path) -> None:
         sender.start()
         assert [client.line()["id"] for _ in range(1000)] == list(range(1000))
         sender.join()
+
+
+def test_requests_that_waited_for_room_are_answered_once_there_is_some(tmp_path: Path) -> None:
+    """Also when the turn's own flush makes the room, and not the selector's word: nothing else would come."""
+    ours, theirs = socket.socketpair()
+    server = IpcServer(tmp_path / "perp-bot.sock", kill_latch=tmp_path / "KILL", hello=HELLO, control=Loop())
+    connection = Connection(theirs, Peer(1, os.getuid()))
+    server._connections.add(connection)
+    server._selector.register(theirs, selectors.EVENT_READ, connection)
+    while not connection.has_unsent:
+        connection.send(b"x" * 65_536, 0.0)
+    server._watch(connection)
+    connection._inbox += b'{"id":7,"cmd":"hello"}\n'
+    ours.settimeout(5.0)
+    taken = b""
+    while not taken.endswith(b"\n"):
+        taken = ours.recv(1 << 22)
+        server._expire(monotonic_s())
+    assert json.loads(taken.lstrip(b"x"))["id"] == 7
+    ours.close()
+    theirs.close()
 
 
 def test_blank_lines_are_passed_over(tmp_path: Path) -> None:
