@@ -29,6 +29,7 @@ class FundingReported:
     """Funding that the venue has booked; many come twice."""
 
     payments: tuple[VenueFunding, ...]
+    number: int | None = None
 
 
 class EntryOutcome(StrEnum):

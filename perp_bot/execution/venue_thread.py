@@ -272,7 +272,7 @@ class VenueThread:
                 event = FillsReported(self._reads.fills_since(command.since_ms, command.cls), command.number)
             else:
                 assert isinstance(command, ReadFunding)
-                event = FundingReported(self._reads.funding_since(command.since_ms, command.cls))
+                event = FundingReported(self._reads.funding_since(command.since_ms, command.cls), command.number)
         except VenueError as error:
             event = ReadFailed(command.number, str(error))
         self._put_event(event)

@@ -352,6 +352,7 @@ class _Flattening:
         self._scope = scope
         self._cancelled = cancelled
         self._flat_looks = 0
+        self._reads_before: int | None = None
 
     def look(self, is_last: bool) -> ControlResult | None:
         """Return the outcome: flat, or at the last look what is still open."""
@@ -359,15 +360,42 @@ class _Flattening:
         if left or _within(self._scope, self._desk.executor.positions):
             self._flat_looks = 0
             return self._open(left) if is_last or not self._is_working(left) else None
-        self._flat_looks += 1
-        if self._flat_looks < 2 and not is_last:
-            return None
-        text = f"{_words(self._scope.scope)} is flat; {self._cancelled} entry orders cancelled"
-        flat = ControlResult("flat", text)
+        if not self._is_flat_twice():
+            return None if not is_last else self._unconfirmed()
+        flat = ControlResult("flat", self._flat_text)
         if self._journal.is_on_disk():
             return flat
         trouble = self._journal.trouble_now
         return _not_stored(flat, trouble) if trouble is not None or is_last else None
+
+    def _is_flat_twice(self) -> bool:
+        """Whether it was seen flat twice: live, in two reads of the venue's account made after the books were flat."""
+        live = self._desk.live
+        if live is None:
+            self._flat_looks += 1
+            return self._flat_looks >= 2
+        if self._reads_before is None:
+            self._reads_before = live.account_reads
+        if live.account_reads > self._reads_before and live.account is not None:
+            self._reads_before = live.account_reads
+            held = any(self._covers(position.symbol) for position in live.account.positions)
+            self._flat_looks = 0 if held else self._flat_looks + 1
+        if self._flat_looks < 2:
+            live.confirm_flat()
+        return self._flat_looks >= 2
+
+    def _covers(self, symbol: str) -> bool:
+        """Whether a position of the account is in scope: a strategy's positions are known by the books alone."""
+        return self._scope.strategy is None and self._scope.symbol in (None, symbol)
+
+    def _unconfirmed(self) -> ControlResult:
+        if self._desk.live is None:
+            return ControlResult("flat", self._flat_text)
+        return ControlResult("unknown", "the books say flat, the venue's account was not seen flat twice in time")
+
+    @property
+    def _flat_text(self) -> str:
+        return f"{_words(self._scope.scope)} is flat; {self._cancelled} entry orders cancelled"
 
     def _is_working(self, left: list[Position]) -> bool:
         return all(self._desk.is_exiting(position.symbol) for position in left)

@@ -23,7 +23,8 @@ from perp_bot.core.types import (
 from perp_bot.decision.delay import PendingEntry
 from perp_bot.execution.account import Account
 from perp_bot.execution.funding import FundingDue
-from perp_bot.execution.live.executor import OUTSIDE, LiveExecutor
+from perp_bot.execution.live.executor import LiveExecutor
+from perp_bot.execution.live.outside import OUTSIDE
 from perp_bot.execution.paper import PaperExecutor
 from perp_bot.execution.positions import StopRule
 from perp_bot.risk import limits

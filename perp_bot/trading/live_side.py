@@ -40,7 +40,7 @@ class LiveSide:
         """Take the account as the venue has it: what happened meanwhile is booked, what is held is protected."""
         live = self._desk.live
         assert live is not None
-        live.begin_pass(now_ms, self._desk.outside.ask("monotonic", float, monotonic_s), reads=False)
+        live.begin_pass(now_ms, self._desk.outside.ask("monotonic", float, monotonic_s))
         if self._desk.is_first_live:
             live.find(start.account)
         live.on_event(FillsReported(start.fills))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 
-from perp_bot.core.types import Order
+from perp_bot.core.types import Order, OrderState
+
+ASK_AGAIN_S, ASK_AGAIN_MAX_S = 1.0, 10.0
 
 
 @dataclass(slots=True)
@@ -15,13 +17,14 @@ class Working:
     order: Order
     oid: int | None = None
     command: int | None = None  # the number of the action that placed it, until that is answered
+    is_settling: bool = False  # the venue thread finds out what became of it
     venue_filled: Decimal | None = None  # the venue's count; more than `order.filled` means that fills are missing
     ended: str | None = None  # the venue's last word; the order ends once its fills are booked
     is_refused: bool = False  # that word was a refusal
     cancel_note: str | None = None  # a cancel is wanted, for this reason
     cancel_command: int | None = None
     then_takes: bool = False  # what the cancel leaves unfilled is taken at once
-    asked_again_at_s: float | None = None  # when to ask for it again, or for its fills (monotonic)
+    look_again_at_s: float | None = None  # monotonic: what was promised by then has not been told
     asks: int = 0
 
     @property
@@ -34,13 +37,18 @@ class Working:
         """Whether the venue has filled more than is booked."""
         return self.venue_filled is not None and self.order.filled < self.venue_filled
 
+    @property
+    def is_at_venue(self) -> bool:
+        """Whether the venue has it, as far as we know."""
+        return self.ended is None and self.order.state in (OrderState.OPEN, OrderState.PARTLY_FILLED)
 
-@dataclass(slots=True)
-class Chase:
-    """A position that must be closed, until it is: closing orders follow one another."""
+    @property
+    def is_moving(self) -> bool:
+        """Whether the venue may have done something with it that we have not booked."""
+        waits = self.command is not None or self.cancel_command is not None or self.misses_fills
+        return waits or self.order.state is OrderState.UNKNOWN
 
-    reason: str
-    decision_id: str
-    attempt: int = 0
-    next_at_s: float = 0.0  # monotonic
-    orders: list[str] = field(default_factory=list)
+    def patience_s(self) -> float:
+        """Return how long to wait before asking once more; longer each time."""
+        self.asks += 1
+        return min(ASK_AGAIN_MAX_S, float(ASK_AGAIN_S * 2 ** min(self.asks - 1, 5)))
