@@ -135,6 +135,9 @@ class ExecutionConfig:
     protection_grace_seconds: float = setting(
         5.0, "A live position without a full resting stop for this long (wall) is told; twice as long: closed.", above=0
     )
+    action_floor: int = setting(
+        500, "Live entries stop when fewer actions are left of the address's lifetime budget.", low=0
+    )
     unknown_positions: str = setting(
         "protect",
         "A live position that perpbot did not open: protect (a stop), adopt (trade it), flatten, or refuse to start.",

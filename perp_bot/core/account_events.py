@@ -73,6 +73,7 @@ class ActionAnswered:
     entries: tuple[EntryAnswer, ...] = ()
     reason: str = ""
     text: str = ""
+    took_ms: float = 0.0  # wall time from taking the command to the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,15 @@ class AccountRead:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetRead:
+    """The address's lifetime budget of actions, as read by command `number`."""
+
+    number: int
+    used: int
+    cap: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReadFailed:
     """A read of command `number` failed."""
 
@@ -122,5 +132,6 @@ AccountEvent = (
     | ActionSettled
     | OrderAsked
     | AccountRead
+    | BudgetRead
     | ReadFailed
 )

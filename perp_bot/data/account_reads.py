@@ -21,6 +21,7 @@ from perp_bot.data.account_wire import (
     report_of,
     resting_of,
 )
+from perp_bot.data.answers import UserRateLimit
 from perp_bot.data.client import VenueClient
 from perp_bot.data.limiter import RequestClass
 
@@ -119,6 +120,10 @@ class AccountReads:
         row = self._client.read(payload, WireAssetData, weights.info_weight(), cls)
         buy, sell = row.availableToTrade
         return CoinSetting(row.leverage.value, row.leverage.type == "cross", float(buy), float(sell))
+
+    def budget(self, cls: RequestClass = RequestClass.RECONCILE) -> UserRateLimit:
+        """Return the address's lifetime budget of actions (weight 20)."""
+        return self._client.user_rate_limit(self.address, request_class=cls)
 
     def role_of(self, address: str, cls: RequestClass = RequestClass.RECONCILE) -> tuple[str, str | None]:
         """Return what an address is, and the master of an agent (weight 60)."""

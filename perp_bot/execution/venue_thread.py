@@ -19,6 +19,7 @@ from perp_bot.core.account_events import (
     ActionAnswered,
     ActionOutcome,
     ActionSettled,
+    BudgetRead,
     EntryAnswer,
     EntryOutcome,
     FillsReported,
@@ -38,6 +39,7 @@ from perp_bot.execution.live.commands import (
     Command,
     Read,
     ReadAccount,
+    ReadBudget,
     ReadFills,
     ReadFunding,
     SendAction,
@@ -205,7 +207,7 @@ class VenueThread:
         except PerpBotError as error:
             self._put_event(ActionAnswered(command.number, ActionOutcome.NOT_SENT, text=str(error)))
             return
-        wait_s = _WAIT_S.get(command.cls, 0.0)
+        wait_s, began_s = _WAIT_S.get(command.cls, 0.0), monotonic_s()
         outcome = sender.sign_and_post(
             command.action, nonce, command.expires_after, request_class=command.cls, max_wait_s=wait_s
         )
@@ -215,7 +217,8 @@ class VenueThread:
                 self._push(_Sending(command, nonce, job.tries + 1), command.cls, _SAME_NONCE_AGAIN_S[job.tries])
                 return
             outcome = Unknown(outcome.why)
-        self._put_event(answer_of(command.number, outcome))
+        took_ms = (monotonic_s() - began_s) * 1000.0
+        self._put_event(replace(answer_of(command.number, outcome), took_ms=took_ms))
         if isinstance(outcome, Unknown) and command.cloids:
             self._push(_Settle(command, nonce, unknown.settling(command.cloids)), command.cls)
 
@@ -268,6 +271,9 @@ class VenueThread:
                 event = AccountRead(
                     command.number, self._reads.account(command.cls), self._reads.open_orders(command.cls)
                 )
+            elif isinstance(command, ReadBudget):
+                found = self._reads.budget(command.cls)
+                event = BudgetRead(command.number, found.requests_used, found.requests_cap)
             elif isinstance(command, ReadFills):
                 event = FillsReported(self._reads.fills_since(command.since_ms, command.cls), command.number)
             else:

@@ -28,6 +28,8 @@ from perp_bot.execution.live.outside import OUTSIDE
 from perp_bot.execution.paper import PaperExecutor
 from perp_bot.execution.positions import StopRule
 from perp_bot.risk import limits
+from perp_bot.risk.action_budget import ActionBudget
+from perp_bot.risk.breakers import Breakers
 from perp_bot.risk.manager import Blocks, Pause
 from perp_bot.risk.sizing import instrument_stop_px
 from perp_bot.risk.state import RiskState
@@ -90,6 +92,8 @@ class Desk:
     venue_trouble: str | None = None
     store_trouble: str | None = None
     accounting_trouble: str | None = None
+    breakers: Breakers = field(default_factory=Breakers)  # live only
+    actions: ActionBudget = field(default_factory=ActionBudget)  # live only
     starved: dict[str, str] = field(default_factory=dict)  # symbol -> the declared input that has no producer
     accounting_error_usd: Decimal = Decimal(0)
     accounting_error_max_usd: Decimal = Decimal(0)
@@ -198,6 +202,8 @@ class Desk:
             ("overflow", self.overflow),
             ("accounting", self.accounting_trouble),
             ("reconcile", None if self.live is None else self.live.trouble()),
+            ("breaker", self.breakers.trouble()),
+            ("action_budget", self.actions.trouble(self.config.execution.action_floor)),
         )
         reasons = [GateReason(rule, text) for rule, text in found if text is not None]
         reasons += [GateReason("starved", f"{symbol}: {text}") for symbol, text in sorted(self.starved.items())]

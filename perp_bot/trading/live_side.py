@@ -22,6 +22,7 @@ from perp_bot.trading.journal import Journal
 from perp_bot.trading.live_account import LiveStart
 from perp_bot.trading.notes import Notes
 from perp_bot.trading.queue import Batch
+from perp_bot.trading.tripping import Tripping
 
 _EVENTS = get_args(AccountEvent)
 _ROUNDS = 3  # an order that is refused at once may ask for another in the same pass
@@ -35,6 +36,7 @@ class LiveSide:
         self._journal = journal
         self._notes = notes
         self._books = books
+        self._tripping = Tripping(desk, journal, notes)
 
     def start(self, start: LiveStart, now_ms: int) -> None:
         """Take the account as the venue has it: what happened meanwhile is booked, what is held is protected."""
@@ -58,6 +60,8 @@ class LiveSide:
         for event in batch.events:
             if isinstance(event, _EVENTS):
                 live.on_event(event)
+                self._tripping.take(event, live, now_ms)
+        self._tripping.look(live, now_ms)
         return self.follow_up(now_ms)
 
     def follow_up(self, now_ms: int) -> bool:

@@ -15,7 +15,9 @@ LOG = logging.getLogger(__name__)
 
 # Event kind -> alert kind. STARTED is sent by the daemon itself, with its heartbeat.
 ALERTED = {kind: kind for kind in ("OPEN", "CLOSE", "STOP", "TIMEOUT", "RECONNECT", "RECONCILE", "HALTED", "KILLED")}
-ALERTED |= dict.fromkeys(("PROTECTION", "OUTSIDE", "DRIFT", "REFUSED", "UNTRACED", "BUILDER_FEE"), "RECONCILE")
+ALERTED |= dict.fromkeys(
+    ("PROTECTION", "OUTSIDE", "DRIFT", "REFUSED", "UNTRACED", "BUILDER_FEE", "BREAKER"), "RECONCILE"
+)
 ALERTED["DEGRADED"] = "HALTED"  # entries stop: somebody should know who is not at the screen
 
 Push = Callable[[EventNote], None]

@@ -29,6 +29,7 @@ from perp_bot.execution.live.executor import LiveExecutor
 from perp_bot.execution.paper import PaperExecutor
 from perp_bot.execution.positions import StopRule
 from perp_bot.risk import kill_switch
+from perp_bot.risk.breakers import Breakers
 from perp_bot.risk.limits import weekly_nets
 from perp_bot.risk.manager import Pause
 from perp_bot.risk.state import RiskState
@@ -86,6 +87,7 @@ def rebuild(
         executor.restore_positions(account.positions)
     desk = Desk(config, strategy, listed, kill_latch_path, account, executor, _risk(reader, source))
     desk.force = force
+    desk.breakers = Breakers.from_json(reader.state(state_key("breakers", source)))
     desk.is_first_live = live is not None and live.is_first
     desk.book_max_age_ms = book_max_age_ms
     latch = kill_switch.read(kill_latch_path)

@@ -51,6 +51,11 @@ class AccountWatch:
         self.failure = f"the account cannot be read: {text}"
         self.read_again(now_s + READ_AGAIN_S)
 
+    @property
+    def differs(self) -> bool:
+        """Whether a difference that matters was seen twice."""
+        return any(item.kind in _BLOCKING for item in self.drift)
+
     def trouble(self) -> str | None:
         """Return why no entry may be made; None when books and account agree and can be compared."""
         grave = [item.text for item in self.drift if item.kind in _BLOCKING]

@@ -56,7 +56,15 @@ class ReadFunding:
     cls: RequestClass = RequestClass.RECONCILE
 
 
-Read = AskForOrder | ReadAccount | ReadFills | ReadFunding
+@dataclass(frozen=True, slots=True)
+class ReadBudget:
+    """The address's budget of actions; answered by `BudgetRead`."""
+
+    number: int
+    cls: RequestClass = RequestClass.RECONCILE
+
+
+Read = AskForOrder | ReadAccount | ReadFills | ReadFunding | ReadBudget
 Command = SendAction | Read
 
 

@@ -63,6 +63,7 @@ from perp_bot.execution.live.commands import (
     AskForOrder,
     Command,
     ReadAccount,
+    ReadBudget,
     ReadFills,
     ReadFunding,
     SendAction,
@@ -84,6 +85,7 @@ FILLS_WAIT_S = 0.3  # an answer that names a fill, and the stream that has not t
 WORD_WAIT_S = 0.5  # a cancel that was taken, and the stream that has not told what it left
 FILLS_BEFORE_MS = 60_000  # fills are read again from a little earlier
 EXPIRED_MARGIN_MS = 5_000
+BUDGET_EVERY_S = 60.0
 FLATTEN_UNKNOWN = "flatten_unknown"  # why a position is closed that perpbot did not open
 _FINISHED_KEPT = 1_000
 
@@ -134,6 +136,8 @@ class LiveExecutor:
         self._last_fill_ms = baseline_ms
         self._events: list[OrderEvent] = []
         self._funding: list[FundingPayment] = []
+        self._ended: list[Order] = []
+        self._next_budget_s = 0.0
         self._remainders: list[OrderIntent] = []  # what resting entries left, to be taken
         self._asked: dict[int, tuple[str, str]] = {}  # reads under way: (kind, cloid)
         self._sent: dict[int, tuple[str, str]] = {}  # actions under way: (place or cancel, cloid)
@@ -265,6 +269,15 @@ class LiveExecutor:
         """Return and clear what a person should know."""
         return self._voice.take()
 
+    def take_ended(self) -> tuple[Order, ...]:
+        """Return and clear the orders that have ended since the last call, with a fill or without."""
+        ended, self._ended = tuple(self._ended), []
+        return ended
+
+    def differs(self) -> bool:
+        """Whether the last reads of the account differed from the books in what matters."""
+        return self._watch.differs
+
     def take_funding(self) -> tuple[FundingPayment, ...]:
         """Return and clear the funding that the venue has booked since the last call."""
         funding, self._funding = tuple(self._funding), []
@@ -319,6 +332,9 @@ class LiveExecutor:
         for working in list(self._live.values()):
             if working.look_again_at_s is not None and now_s >= working.look_again_at_s:
                 self._look_again(working)
+        if now_s >= self._next_budget_s:
+            self._next_budget_s = now_s + BUDGET_EVERY_S
+            self._port.put(ReadBudget(self._identities.next_number()))
         if self._watch.is_due(now_s) and not any(kind == "account" for kind, _ in self._asked.values()):
             self.read_account()
 
@@ -386,8 +402,7 @@ class LiveExecutor:
         elif isinstance(event, FundingReported):
             self._asked.pop(event.number or 0, None)
             self._funding += [self._payment(row) for row in event.payments if row.at_ms > self._baseline_ms]
-        else:
-            assert isinstance(event, ReadFailed)
+        elif isinstance(event, ReadFailed):
             self._take_failure(event)
 
     def _take_answer(self, event: ActionAnswered) -> None:
@@ -645,7 +660,8 @@ class LiveExecutor:
         elif cloid in self._live and order.is_live:
             self._live[cloid].order = order
         else:
-            self._live.pop(cloid, None)
+            if self._live.pop(cloid, None) is not None:
+                self._ended.append(order)
             self._finished[cloid] = order
             if len(self._finished) > _FINISHED_KEPT:
                 del self._finished[next(iter(self._finished))]
