@@ -33,6 +33,11 @@ def check_live(config: Config, *, file_venue: str) -> None:
             f"live trading on mainnet needs `venue: mainnet` in {where} itself (it says {file_venue}): "
             "neither --venue nor an address is enough"
         )
+    if base_url(config.venue) == BASE_URLS[MAINNET]:
+        raise UsageError(
+            "live trading on mainnet is not released yet: its proof is not complete. Trade live on the practice "
+            "exchange or on testnet, and on paper with mainnet's prices"
+        )
     if config.secrets.hl_private_key is None:
         raise ConfigError("HL_PRIVATE_KEY: not set; live trading signs with an API wallet's key (.env or environment)")
 

@@ -159,10 +159,17 @@ def _position(row: PositionState, age_s: float) -> tuple[str | Text, ...]:
         _px(row.mark_px),
         age_text(_plus(row.mark_age_s, age_s)),
         usd(row.unrealized_usd, sign=True),
-        _px(row.stop_px),
+        _stop(row),
         _short_time(row.opened_ms),
         row.strategy,
     )
+
+
+def _stop(row: PositionState) -> str | Text:
+    """Return the stop, and live how much of the position rests behind it when that is not all."""
+    if row.coverage is None or row.coverage >= 1:
+        return _px(row.stop_px)
+    return Text(f"{_px(row.stop_px)} COVERS {row.coverage:.0%}", style="bold red")
 
 
 def _orders(state: StateSnapshot) -> Table:

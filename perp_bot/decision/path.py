@@ -386,6 +386,9 @@ def _liquidation_reasons(case: _Case, side: Side, size: Decimal, price: Decimal,
     equity, instrument = json_safe(case.risk.equity_usd), case.facts.instrument
     if equity is None or instrument is None:
         return []  # the gate already refuses it
+    trading = case.config.trading
+    if trading.margin_mode == "isolated":  # only the position's own margin stands behind it
+        equity = float(size * price) / trading.leverage
     liquidation = liquidation_px(side, float(price), float(size), equity, instrument.max_leverage)
     if not stop_beyond_liquidation(side, stop, liquidation):
         return []

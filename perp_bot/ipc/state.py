@@ -54,6 +54,8 @@ class PositionState(msgspec.Struct, frozen=True):
     opened_ms: int
     timeout_ms: int
     strategy: str
+    coverage: float | None = None  # live: share of the position that stops resting at the venue cover, 0..1
+    liquidation_px: float | None = None  # live: as the venue last said
 
 
 class OrderStateRow(msgspec.Struct, frozen=True):
@@ -144,6 +146,8 @@ class AccountState(msgspec.Struct, frozen=True):
     margin_used_usd: float | None
     accounting_error_usd: float  # newest gap of the I11 check
     accounting_error_max_usd: float  # largest of the whole run
+    actions_left: int | None = None  # live: of the address's lifetime budget
+    actions_days_left: float | None = None  # at this session's pace
 
 
 class Counters(msgspec.Struct, frozen=True):

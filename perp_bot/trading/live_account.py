@@ -104,6 +104,7 @@ class LiveAccount:
         stack.enter_context(signer_lock(folder, self.signer.address))
         self.nonces = NonceCounter(folder, self.signer.address)
         self.check_role()
+        self.check_mode()
         self.thread = VenueThread(new_sender=self.new_sender, reads=self.reads, nonces=self.nonces, put_event=put_event)
         stack.callback(self.thread.stop)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 
 from perp_bot.core.clock import monotonic_s
 from perp_bot.core.types import DecisionRecord, Order, Position
@@ -134,6 +135,8 @@ class SnapshotBuilder:
             margin_used_usd=desk.margin_used_usd(),
             accounting_error_usd=float(desk.accounting_error_usd),
             accounting_error_max_usd=float(desk.accounting_error_max_usd),
+            actions_left=desk.actions.left,
+            actions_days_left=desk.actions.days_left,
         )
 
     def _counters(self, reconnects: int) -> Counters:
@@ -188,6 +191,8 @@ class SnapshotBuilder:
             opened_ms=position.opened_ms,
             timeout_ms=timeout_at_ms(position, desk.config),
             strategy=position.strategy,
+            coverage=_number(None if desk.live is None else desk.live.coverage(position.symbol)),
+            liquidation_px=_number(None if desk.live is None else desk.live.liquidation_px(position.symbol)),
         )
 
     def _signal(self, symbol: str) -> SignalState:
@@ -246,6 +251,10 @@ class SnapshotBuilder:
             )
             for symbol, found in snapshot.coins.items()
         )
+
+
+def _number(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _entry_threshold(record: DecisionRecord | None, used: dict[str, float], default: float) -> float:

@@ -162,7 +162,7 @@ def test_commands_that_talk_to_a_venue_take_it(perpbot: RunCommand, name: str) -
         (["close"], "perpbot: Missing argument 'SYMBOL'. (see: perpbot close --help)\n"),
         (["pause", "--symbol", "BTC", "--strategy", "x"], "perpbot: give --symbol or --strategy, not both"),
         (["close", "B T C"], "perpbot: 'B T C' is not a coin name (write BTC, BTC-PERP or BTCUSDT)\n"),
-        (["trade", "--live"], "perpbot: live trading comes with a later release; run `perpbot trade --paper`\n"),
+        (["trade", "--live"], "perpbot: --live needs `mode: live` in "),
         (
             ["trade", "--strategy", "macd_crss"],
             "perpbot: there is no strategy 'macd_crss'; known: mean_reversion, macd_cross; did you mean macd_cross?\n",

@@ -73,7 +73,7 @@ def test_a_pause_releases_itself_to_the_millisecond() -> None:
 
 
 def test_a_stale_stream_holds_the_pause_open() -> None:
-    """The five minutes begin when the stream is back; while it is away the stored state moves every few seconds only."""
+    """The five minutes begin when the stream is back; meanwhile the stored state moves every few seconds only."""
     state = Breakers().on_stale("away", NOW)
     assert state.on_stale("away", NOW + 1_000) is state
     assert state.on_stale("away", NOW + 60_000).open_until_ms[STALE_STREAM] == NOW + 60_000 + PAUSE_MS

@@ -265,6 +265,11 @@ class LiveExecutor:
         position = self._positions.get(symbol)
         return None if position is None else protection(position, self.live_orders).coverage
 
+    def liquidation_px(self, symbol: str) -> Decimal | None:
+        """Return where the venue would liquidate a position, as it last said; None when it does not say."""
+        held = () if self._watch.account is None else self._watch.account.positions
+        return next((position.liquidation_px for position in held if position.symbol == symbol), None)
+
     def take_told(self) -> tuple[Told, ...]:
         """Return and clear what a person should know."""
         return self._voice.take()

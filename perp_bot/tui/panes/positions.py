@@ -67,7 +67,7 @@ def _position(item: PositionState, snapshot: StateSnapshot, glass: Lens) -> Line
         (formats.price(item.mark_px, decimals), mark_style),
         (usd(item.unrealized_usd, sign=True), glass.style(signed(item.unrealized_usd), pnl_s, MARK)),
         glass.age_span(pnl_s, MARK),
-        (formats.price(item.stop_px, decimals), frame_style) if item.stop_px is not None else ("NO STOP", "danger"),
+        _stop(item, decimals, frame_style),
         (f"{to_stop * 100:.2f} %", mark_style) if to_stop is not None else _MISSING,
         (usd(item.notional_usd), mark_style),
         (usd(-item.fees_usd, sign=True), frame_style),
@@ -78,6 +78,16 @@ def _position(item: PositionState, snapshot: StateSnapshot, glass: Lens) -> Line
         (item.strategy, "muted"),
     )
     return Line(f"{item.symbol}", cells)
+
+
+def _stop(item: PositionState, decimals: int | None, frame_style: str) -> Span:
+    """Return the stop; live, in alarm where less than the whole position rests behind it at the venue."""
+    if item.stop_px is None:
+        return ("NO STOP", "danger")
+    text = formats.price(item.stop_px, decimals)
+    if item.coverage is None or item.coverage >= 1:
+        return (text, frame_style)
+    return (f"{text} {item.coverage:.0%}", "danger")
 
 
 _ORDER_COLUMNS = (
