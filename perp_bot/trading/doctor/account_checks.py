@@ -65,7 +65,7 @@ def account_mode(mode: str) -> Verdict:
     if mode == UNSET:
         return ok(name, "never chosen (default): taken for standard")
     if mode == UNIFIED:
-        text = "unified: the money is a spot balance, and live trading's books begin with the perp account's"
+        text = "unified: the money is a spot balance; live trading reads the perp account, finds 0 and enters nothing"
         return failure(name, text, "choose the standard account mode in the venue's app while flat")
     text = f"{mode}: perpbot knows standard accounts, and recognises unified ones"
     return warning(name, text, "choose the standard account mode in the venue's app while flat")

@@ -327,7 +327,7 @@ def _kill_facts(paths: RuntimePaths) -> KillFacts:
     if not paths.db.exists():
         return KillFacts(text)
     try:
-        with Reader(paths.db) as reader:
+        with Reader(paths.db, leaves_nothing=True) as reader:
             stored = reader.state("kill")
     except StoreError as error:
         return KillFacts(text, problem=str(error))
