@@ -24,6 +24,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("Trading", "trade", "Run the trading daemon.", "trade:trade"),
     Entry("Trading", "status", "Show what the daemon is doing.", "status:status"),
     Entry("Trading", "tui", "Open the dashboard.", "tui:tui"),
+    Entry("Trading", "doctor", "Check settings, account and machine; each with its fix.", "doctor:doctor"),
     Entry("Control", "pause", "Stop new entries; stops and exits go on.", "controls:pause"),
     Entry("Control", "resume", "Allow entries again after a pause.", "controls:resume"),
     Entry("Control", "kill", "Latch the kill: no new exposure until unkill.", "kill:kill"),

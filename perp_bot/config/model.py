@@ -31,7 +31,9 @@ class TradingConfig:
         ["BTC", "ETH"], "Coins to trade, in order of priority; BTC, BTC-PERP and BTCUSDT mean the same."
     )
     leverage: int = setting(3, "Leverage, a whole number.", low=1, high=50)
-    margin_mode: str = setting("cross", "Margin of live positions.", choices=("cross", "isolated"))
+    margin_mode: str = setting(
+        "cross", "Margin of live positions; paper and research reckon with cross.", choices=("cross", "isolated")
+    )
     capital_usd: float = setting(670.0, "Capital the bot may use, USD.", above=0)
     margin_usage_limit: float = setting(0.5, "Share of the capital that may be margin.", above=0, high=1)
     strategy: str = setting("mean_reversion", "The strategy that trades.", choices=("mean_reversion", "macd_cross"))

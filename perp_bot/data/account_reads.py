@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 
-from perp_bot.core.errors import BadAnswer
+from perp_bot.core.errors import BadAnswer, VenueRefused
 from perp_bot.core.timeframes import HOUR_MS
 from perp_bot.core.venue_account import OrderReport, RestingOrder, VenueAccount, VenueFill, VenueFunding
 from perp_bot.data import limiter as weights
@@ -15,6 +16,7 @@ from perp_bot.data.account_wire import (
     WireOrder,
     WireOrderStatus,
     WireRole,
+    WireSpot,
     WireUserFunding,
     fill_of,
     funding_row_of,
@@ -136,3 +138,26 @@ class AccountReads:
         payload = {"type": "extraAgents", "user": self.address}
         rows = self._client.read(payload, tuple[WireAgent, ...], weights.info_weight(), cls)
         return tuple(Agent(row.name, row.address.lower(), row.validUntil) for row in rows)
+
+    def mode(self, cls: RequestClass = RequestClass.RECONCILE) -> str:
+        """Return the account's mode in the venue's word: disabled is standard, unifiedAccount unified (weight 20)."""
+        payload = {"type": "userAbstraction", "user": self.address}
+        return str(self._client.read(payload, str, weights.info_weight(), cls))
+
+    def spot_usd(self, cls: RequestClass = RequestClass.RECONCILE) -> Decimal:
+        """Return the USDC among the spot balances, where a unified account has its money (weight 2)."""
+        payload = {"type": "spotClearinghouseState", "user": self.address}
+        found: WireSpot = self._client.read(payload, WireSpot, weights.light_weight(), cls)
+        return found.usd
+
+    def builders(self, cls: RequestClass = RequestClass.RECONCILE) -> tuple[str, ...] | None:
+        """Return the builders that may take a fee of this account's orders; None where the venue does not list them.
+
+        The read is that of public clients of 2026, not seen on the wire; the practice venue has none (weight 20).
+        """
+        payload = {"type": "approvedBuilders", "user": self.address}
+        try:
+            found: tuple[str, ...] = self._client.read(payload, tuple[str, ...], weights.info_weight(), cls)
+        except VenueRefused:
+            return None
+        return found

@@ -156,6 +156,22 @@ class WireAssetData(msgspec.Struct, frozen=True):
     availableToTrade: tuple[Decimal, Decimal]  # noqa: N815 - buy, sell; USD of margin
 
 
+class _SpotBalance(msgspec.Struct, frozen=True):
+    coin: str
+    total: Decimal
+
+
+class WireSpot(msgspec.Struct, frozen=True):
+    """spotClearinghouseState."""
+
+    balances: tuple[_SpotBalance, ...] = ()
+
+    @property
+    def usd(self) -> Decimal:
+        """The USDC in it, held or free."""
+        return sum((row.total for row in self.balances if row.coin == _USD), Decimal(0))
+
+
 def account_of(row: WireAccount) -> VenueAccount:
     """Return clearinghouseState as a VenueAccount; positions of size 0 are none."""
     positions = tuple(

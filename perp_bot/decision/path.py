@@ -387,7 +387,8 @@ def _liquidation_reasons(case: _Case, side: Side, size: Decimal, price: Decimal,
     if equity is None or instrument is None:
         return []  # the gate already refuses it
     trading = case.config.trading
-    if trading.margin_mode == "isolated":  # only the position's own margin stands behind it
+    # Research and paper reckon with the whole account behind a position, whatever the mode (docs/backtest.md).
+    if trading.margin_mode == "isolated" and case.risk.mode == "live":
         equity = float(size * price) / trading.leverage
     liquidation = liquidation_px(side, float(price), float(size), equity, instrument.max_leverage)
     if not stop_beyond_liquidation(side, stop, liquidation):

@@ -47,6 +47,9 @@ class Channel(Protocol):
     async def deliver(self, http: HttpClient, text: str, *, silent: bool, timeout_s: float) -> Delivery:
         """Send one message; failures are values."""
 
+    async def look(self, http: HttpClient, *, timeout_s: float) -> Delivery:
+        """Ask whether a message would be taken, sending none."""
+
 
 class _DiscordLimited(msgspec.Struct):
     retry_after: float = _DEFAULT_RETRY_S
@@ -76,7 +79,7 @@ class Discord:
         body: dict[str, Any] = {"content": text, "allowed_mentions": {"parse": []}}
         if silent:
             body["flags"] = 4096  # SUPPRESS_NOTIFICATIONS
-        answer = await _post(http, self._webhook_url, body, "alert to Discord", timeout_s)
+        answer = await _ask(http, "POST", self._webhook_url, body, "alert to Discord", timeout_s)
         if isinstance(answer, Delivery):
             return answer
         if answer.status == _TOO_MANY:
@@ -85,6 +88,13 @@ class Discord:
         if answer.status in (200, 204):
             return Delivery(True, retry_after_s=_exhausted_s(answer))
         return _failed(answer.status, "")
+
+    async def look(self, http: HttpClient, *, timeout_s: float) -> Delivery:
+        """Ask for the webhook itself."""
+        answer = await _ask(http, "GET", self._webhook_url, None, "the webhook", timeout_s)
+        if isinstance(answer, Delivery):
+            return answer
+        return Delivery(True) if answer.status in (200, _TOO_MANY) else _failed(answer.status, "")
 
 
 class Telegram:
@@ -96,12 +106,13 @@ class Telegram:
 
     def __init__(self, token: str, chat_id: str, base_url: str = TELEGRAM_BASE_URL) -> None:
         self._url = f"{base_url}/bot{token}/sendMessage"
+        self._chat_url = f"{base_url}/bot{token}/getChat"
         self._chat_id = chat_id
 
     async def deliver(self, http: HttpClient, text: str, *, silent: bool, timeout_s: float) -> Delivery:
         """Send one message as plain text."""
         body = {"chat_id": self._chat_id, "text": text, "disable_notification": silent}
-        answer = await _post(http, self._url, body, "alert to Telegram", timeout_s)
+        answer = await _ask(http, "POST", self._url, body, "alert to Telegram", timeout_s)
         if isinstance(answer, Delivery):
             return answer
         if answer.status == 200:
@@ -112,10 +123,21 @@ class Telegram:
             return Delivery(False, "rate limited", retry_after_s=asked_s or answer.retry_after_s() or _DEFAULT_RETRY_S)
         return _failed(answer.status, error.description)
 
+    async def look(self, http: HttpClient, *, timeout_s: float) -> Delivery:
+        """Ask for the chat: the token and the chat's id are both in it."""
+        answer = await _ask(http, "POST", self._chat_url, {"chat_id": self._chat_id}, "the Telegram chat", timeout_s)
+        if isinstance(answer, Delivery):
+            return answer
+        if answer.status in (200, _TOO_MANY):
+            return Delivery(True)
+        return _failed(answer.status, (_decoded(answer.body, _TelegramError) or _TelegramError()).description)
 
-async def _post(http: HttpClient, url: str, body: dict[str, Any], what: str, timeout_s: float) -> Answer | Delivery:
+
+async def _ask(
+    http: HttpClient, method: str, url: str, body: dict[str, Any] | None, what: str, timeout_s: float
+) -> Answer | Delivery:
     try:
-        return await http.send("POST", url, what=what, body=body, timeout_s=timeout_s, max_bytes=64 * 1024)
+        return await http.send(method, url, what=what, body=body, timeout_s=timeout_s, max_bytes=64 * 1024)
     except VenueError as error:
         return Delivery(False, str(error))
 

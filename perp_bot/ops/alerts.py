@@ -101,7 +101,7 @@ class Alerts:
         self._redacted = Redactor(secrets.values()).text
         self._http: HttpClient | None = None
         self._progress = threading.Condition()
-        channels, self._setup_problems = _channels(secrets, telegram_base_url)
+        channels, self._setup_problems = channels_of(secrets, telegram_base_url)
         self._routes = tuple(_Route(channel) for channel in channels)
 
     def send(self, kind: AlertKind | str, text: str, symbol: str | None = None) -> None:
@@ -300,7 +300,7 @@ def _row(line: Line) -> str:
     return f"{iso(line.wall_ms)[11:]} {about}: {line.text}{times}"
 
 
-def _channels(secrets: Secrets, telegram_base_url: str) -> tuple[list[Channel], list[str]]:
+def channels_of(secrets: Secrets, telegram_base_url: str) -> tuple[list[Channel], list[str]]:
     """Return the channels that are set up, and what is wrong with those that are only half set up."""
     channels: list[Channel] = []
     problems: list[str] = []

@@ -32,6 +32,7 @@ from perp_bot.execution.venue_thread import VenueThread
 
 LOG = logging.getLogger(__name__)
 
+OWN_KEY = "HL_PRIVATE_KEY is the account's own key: an API wallet's key can trade but not withdraw"
 BASELINE = "baseline_ms:live"  # stored: the account as it was found belongs to nobody's trading here
 ENTRY_VALID_MS = 10_000
 _ENTRY_VALID_WALL_S = 2.0  # at a venue whose clock runs faster than the wall
@@ -117,26 +118,24 @@ class LiveAccount:
     def check_role(self) -> None:
         """Make sure that the key signs for the account."""
         role, master = self.reads.role_of(self.signer.address, RequestClass.PROTECTIVE)
-        if role == "agent" and master == self.address:
-            return
-        if role == "user" and self.signer.address == self.address:
-            LOG.warning("HL_PRIVATE_KEY is the account's own key: an API wallet's key can trade but not withdraw")
-            return
-        where = self._client.base_url
-        if role == "agent":
-            raise ConfigError(
-                f"HL_WALLET_ADDRESS is {self.address}, the key of HL_PRIVATE_KEY is an API wallet of {master} at "
-                f"{where}: set the address to that, or take the key of a wallet of yours"
-            )
+        fault = role_fault(role, master, self.signer.address, self.address, self._client.base_url)
+        if fault is not None:
+            raise ConfigError(": ".join(fault))
         if role == "user":
+            LOG.warning(OWN_KEY)
+
+    def check_mode(self) -> None:
+        """Refuse a unified account: its money is in spot, where neither equity nor margin is looked at here.
+
+        Raises:
+            ConfigError: naming the mode.
+        """
+        mode = self.reads.mode(RequestClass.PROTECTIVE)
+        if mode not in ("disabled", "default"):
             raise ConfigError(
-                f"HL_PRIVATE_KEY is the key of the account {self.signer.address} itself, HL_WALLET_ADDRESS is "
-                f"{self.address}: approve an API wallet for that account and take its key"
+                f"the account {self.address} is in mode {mode} at {self._client.base_url}: perpbot trades standard "
+                "accounts; switch it in the venue's app, or take another"
             )
-        raise ConfigError(
-            f"HL_PRIVATE_KEY: {where} knows no account or API wallet {self.signer.address} ({role}): approve the API "
-            "wallet there, or deposit first"
-        )
 
     def read(self, since_ms: int | None) -> LiveStart:
         """Return positions and open orders together, and from `since_ms` on fills and funding; VenueError."""
@@ -202,6 +201,28 @@ class LiveAccount:
             f"the account holds {position.signed_size} {position.symbol} that perpbot did not open "
             "(execution.unknown_positions: refuse): close it, or choose protect, adopt or flatten"
         )
+
+
+def role_fault(role: str, master: str | None, signer: str, address: str, where: str) -> tuple[str, str] | None:
+    """Return why a key of this role may not trade for the account, and what to do; None when it may."""
+    if role == "agent":
+        if master == address:
+            return None
+        return (
+            f"HL_WALLET_ADDRESS is {address}, the key of HL_PRIVATE_KEY is an API wallet of {master} at {where}",
+            "set the address to that, or take the key of a wallet of yours",
+        )
+    if role == "user":
+        if signer == address:
+            return None
+        return (
+            f"HL_PRIVATE_KEY is the key of the account {signer} itself, HL_WALLET_ADDRESS is {address}",
+            "approve an API wallet for that account and take its key",
+        )
+    return (
+        f"HL_PRIVATE_KEY: {where} knows no account or API wallet {signer} ({role})",
+        "approve the API wallet there, or deposit first",
+    )
 
 
 def start_cash_of(account: VenueAccount) -> Decimal:

@@ -131,7 +131,11 @@ def event_kinds() -> set[str]:
     found: set[str] = set()
     for path in (PACKAGE / "trading").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch("[A-Z_]{4,}", node.value):
+            if (
+                isinstance(node, ast.Constant)
+                and isinstance(node.value, str)
+                and re.fullmatch("[A-Z_]{4,}", node.value)
+            ):
                 found.add(node.value)
     return found - (set(STATUSES) - {"PAUSED", "DEGRADED", "KILLED"}) - {"LIVE"}  # the STARTED sentence's own word
 

@@ -97,8 +97,13 @@ def _migrate(connection: sqlite3.Connection, step: int) -> None:
         raise
 
 
-def open_readonly(path: Path) -> sqlite3.Connection:
+def open_readonly(path: Path, *, leaves_nothing: bool = False) -> sqlite3.Connection:
     """Open the database for looking only; usable by the calling thread alone.
+
+    Args:
+        path: the file.
+        leaves_nothing: a file that nobody has open is read as it stands, for one short look: otherwise SQLite leaves
+            two files of this user's beside it, and the daemon's user may be another.
 
     Raises:
         StoreError: one line: no database there, not a database, not yet set up.
@@ -108,7 +113,7 @@ def open_readonly(path: Path) -> sqlite3.Connection:
         raise StoreError(f"no database at {path}; `perpbot trade --paper` or `perpbot backfill` creates it")
     uri = f"file:{quote(str(path.absolute()))}?mode=ro"
     try:
-        return _opened_readonly(uri, path)
+        return _opened_readonly(uri + ("&immutable=1" if leaves_nothing and not _has_log(path) else ""), path)
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _NO_SHARED_MEMORY or _has_log(path):
             raise translate(error, path) from error

@@ -48,8 +48,10 @@ class SeriesSpan(NamedTuple):
 class Reader:
     """Ask the database; see the module for threads and failures."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, leaves_nothing: bool = False) -> None:
+        """Name the file; see `open_readonly` for `leaves_nothing`."""
         self._path = path
+        self._leaves_nothing = leaves_nothing
         self._connection: sqlite3.Connection | None = None
 
     def close(self) -> None:
@@ -68,7 +70,7 @@ class Reader:
 
     def _rows(self, sql: str, parameters: Iterable[Any] = ()) -> list[SqlRow]:
         if self._connection is None:
-            self._connection = open_readonly(self._path)
+            self._connection = open_readonly(self._path, leaves_nothing=self._leaves_nothing)
         try:
             return self._connection.execute(sql, tuple(parameters)).fetchall()
         except sqlite3.ProgrammingError as error:

@@ -31,7 +31,12 @@ def signer_lock(folder: Path, address: str) -> InstanceLock:
         StoreError: when its folder cannot be made.
     """
     _make(folder)
-    return InstanceLock(folder / f"{address.lower()}.lock", signer=address)
+    return InstanceLock(signer_lock_path(folder, address), signer=address)
+
+
+def signer_lock_path(folder: Path, address: str) -> Path:
+    """Return the lock's file, to ask who holds it; nothing is made."""
+    return folder / f"{address.lower()}.lock"
 
 
 class NonceCounter:
