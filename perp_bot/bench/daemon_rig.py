@@ -1,4 +1,4 @@
-"""Real `perpbot trade --paper` processes at a practice venue that runs on a thread of this one."""
+"""Real `perpbot trade` processes at a practice venue that runs on a thread of this one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 
 import yaml
 
@@ -29,17 +29,28 @@ STARTING = ("STARTING", "RECONCILING")
 class DaemonRig:
     """One database folder, one daemon at a time; it ends with the block, the venue is its owner's."""
 
-    def __init__(self, folder: Path, venue: PracticeServer, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        venue: PracticeServer,
+        environment: Mapping[str, str],
+        *,
+        settings: Mapping[str, Any] | None = None,
+        options: tuple[str, ...] = ("--paper",),
+    ) -> None:
+        """`settings` go over the few that a rig needs; `options` are those of `perpbot trade`."""
         folder.mkdir(parents=True, exist_ok=True)
         self.paths = RuntimePaths(folder / "perp_bot.db")
         self.config_path = folder / "config.yaml"
         self._venue = venue
         self._environment = environment
+        self._settings = dict(settings or {})
+        self._options = options
         self._talk = folder / "daemon.out"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        settings = {"venue": self._venue.base_url, "data": {"db_path": str(self.paths.db)}}
+        settings = {"venue": self._venue.base_url, "data": {"db_path": str(self.paths.db)}, **self._settings}
         self.config_path.write_text(yaml.safe_dump(settings), encoding="utf-8")
         return self
 
@@ -61,7 +72,7 @@ class DaemonRig:
 
     def spawn(self) -> float:
         """Start the daemon; return the moment before (performance counter, seconds)."""
-        command = [sys.executable, "-m", "perp_bot", "--config", str(self.config_path), "trade", "--paper"]
+        command = [sys.executable, "-m", "perp_bot", "--config", str(self.config_path), "trade", *self._options]
         with self._talk.open("ab") as output:
             started_s = time.perf_counter()
             self._process = subprocess.Popen(
@@ -87,6 +98,22 @@ class DaemonRig:
             self.check_alive()
             time.sleep(POLL_S)
         return self._fail(f"it did not get there in {PATIENCE_S:g} s")
+
+    def perpbot(self, *arguments: str) -> float:
+        """Run a command beside the daemon; return the seconds it took. It must succeed."""
+        command = [sys.executable, "-m", "perp_bot", "--config", str(self.config_path), *arguments]
+        started_s = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=self._environment)
+        took_s = time.perf_counter() - started_s
+        if done.returncode != 0:
+            self._fail(f"`perpbot {' '.join(arguments)}` ended with {done.returncode}: {done.stderr.strip()[-200:]}")
+        return took_s
+
+    def kill(self) -> None:
+        """SIGKILL the daemon."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
 
     def check_alive(self) -> None:
         """Raise when the daemon has ended."""

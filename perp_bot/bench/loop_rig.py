@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -37,6 +37,7 @@ from perp_bot.trading.boundary import BoundaryDesk
 from perp_bot.trading.controls import Controls
 from perp_bot.trading.history import SeriesHistory
 from perp_bot.trading.journal import Journal
+from perp_bot.trading.live_account import LivePorts
 from perp_bot.trading.loop import Hooks, TradingLoop
 from perp_bot.trading.notes import Notes
 from perp_bot.trading.outside import RecordedOutside
@@ -130,7 +131,10 @@ class StampingWriter(Writer):
 class LoopRig:
     """Everything between the queue and the disk, for real."""
 
-    def __init__(self, folder: Path, *, seed: int = 42) -> None:
+    def __init__(
+        self, folder: Path, *, seed: int = 42, live: Callable[[EventQueue, VenueClock], LivePorts] | None = None
+    ) -> None:
+        """`live`: makes what real orders need; left out, the rig trades on paper."""
         path = folder / "bench.db"
         # Limits out of the way: thousands of trades in a row must not pause what is measured.
         risk = RiskConfig(cooldown_seconds=0, daily_loss_limit_pct=1.0, session_drawdown_pct=1.0, max_drawdown_pct=1.0)
@@ -139,6 +143,7 @@ class LoopRig:
             risk=risk,
             signals=LIVELY,
             execution=ExecutionConfig(order_type="taker"),
+            mode="paper" if live is None else "live",
         )
         self.clock = VenueClock()
         self.queue = EventQueue()
@@ -153,8 +158,9 @@ class LoopRig:
         strategy = registry.create(registry.DEFAULT, self.config)
         with Reader(path) as reader:
             self.desk = recovery.rebuild(
-                self.config, strategy, lambda: INSTRUMENTS, folder / "KILL", reader, force=True, book_max_age_ms=10**12
-            )
+                self.config, strategy, lambda: INSTRUMENTS, folder / "KILL", reader, force=True, book_max_age_ms=10**12,
+                live=None if live is None else live(self.queue, self.clock),
+            )  # fmt: skip
         self.desk.outside = outside
         self._notes = Notes(journal, lambda note: None, lambda kind, text, symbol: None)
         self._books = Bookkeeper(self.desk, journal, self._notes, lambda fills, payments, cash: None)
