@@ -117,6 +117,16 @@ class BudgetRead:
 
 
 @dataclass(frozen=True, slots=True)
+class CoinRead:
+    """Leverage and margin mode of a coin, as read by command `number`."""
+
+    number: int
+    symbol: str
+    leverage: int
+    is_cross: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ReadFailed:
     """A read of command `number` failed."""
 
@@ -133,5 +143,6 @@ AccountEvent = (
     | OrderAsked
     | AccountRead
     | BudgetRead
+    | CoinRead
     | ReadFailed
 )

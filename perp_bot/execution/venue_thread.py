@@ -20,6 +20,7 @@ from perp_bot.core.account_events import (
     ActionOutcome,
     ActionSettled,
     BudgetRead,
+    CoinRead,
     EntryAnswer,
     EntryOutcome,
     FillsReported,
@@ -40,6 +41,7 @@ from perp_bot.execution.live.commands import (
     Read,
     ReadAccount,
     ReadBudget,
+    ReadCoin,
     ReadFills,
     ReadFunding,
     SendAction,
@@ -274,6 +276,9 @@ class VenueThread:
             elif isinstance(command, ReadBudget):
                 found = self._reads.budget(command.cls)
                 event = BudgetRead(command.number, found.requests_used, found.requests_cap)
+            elif isinstance(command, ReadCoin):
+                coin = self._reads.coin(command.symbol, command.cls)
+                event = CoinRead(command.number, command.symbol, coin.leverage, coin.is_cross)
             elif isinstance(command, ReadFills):
                 event = FillsReported(self._reads.fills_since(command.since_ms, command.cls), command.number)
             else:

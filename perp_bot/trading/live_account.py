@@ -16,8 +16,9 @@ from pathlib import Path
 from perp_bot.config.model import Config
 from perp_bot.config.paths import signers_folder
 from perp_bot.core.account_events import AccountEvent
-from perp_bot.core.clock import VenueClock
+from perp_bot.core.clock import VenueClock, wall_ms
 from perp_bot.core.errors import ConfigError, VenueError
+from perp_bot.core.timeframes import iso
 from perp_bot.core.types import Instrument
 from perp_bot.core.venue_account import RestingOrder, VenueAccount, VenueFill, VenueFunding
 from perp_bot.data.account_reads import AccountReads
@@ -123,6 +124,18 @@ class LiveAccount:
             raise ConfigError(": ".join(fault))
         if role == "user":
             LOG.warning(OWN_KEY)
+        elif role == "agent":
+            self._check_agent()
+
+    def _check_agent(self) -> None:
+        """Refuse an API wallet whose time is over: `userRole` still names it, its orders would be refused."""
+        for agent in self.reads.agents(RequestClass.PROTECTIVE):
+            until_ms = agent.valid_until_ms
+            if agent.address == self.signer.address and until_ms is not None and until_ms <= wall_ms():
+                raise ConfigError(
+                    f"HL_PRIVATE_KEY: the API wallet {agent.name!r} ({agent.address}) ended at {iso(until_ms)}: "
+                    "approve it again, or take the key of another"
+                )
 
     def check_mode(self) -> None:
         """Refuse a unified account: its money is in spot, where neither equity nor margin is looked at here.

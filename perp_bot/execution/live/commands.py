@@ -64,7 +64,16 @@ class ReadBudget:
     cls: RequestClass = RequestClass.RECONCILE
 
 
-Read = AskForOrder | ReadAccount | ReadFills | ReadFunding | ReadBudget
+@dataclass(frozen=True, slots=True)
+class ReadCoin:
+    """Leverage and margin mode of a coin; answered by `CoinRead`."""
+
+    number: int
+    symbol: str
+    cls: RequestClass = RequestClass.RECONCILE
+
+
+Read = AskForOrder | ReadAccount | ReadFills | ReadFunding | ReadBudget | ReadCoin
 Command = SendAction | Read
 
 

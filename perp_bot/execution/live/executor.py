@@ -27,6 +27,7 @@ from perp_bot.core.account_events import (
     ActionAnswered,
     ActionOutcome,
     ActionSettled,
+    CoinRead,
     EntryAnswer,
     EntryOutcome,
     FillsReported,
@@ -64,6 +65,7 @@ from perp_bot.execution.live.commands import (
     Command,
     ReadAccount,
     ReadBudget,
+    ReadCoin,
     ReadFills,
     ReadFunding,
     SendAction,
@@ -71,6 +73,7 @@ from perp_bot.execution.live.commands import (
 )
 from perp_bot.execution.live.guard import Guard
 from perp_bot.execution.live.identities import SOURCE, Identities
+from perp_bot.execution.live.leverage import LeverageWatch
 from perp_bot.execution.live.outside import OUTSIDE, PREFIX, found_fill, outside_cloid, outside_order
 from perp_bot.execution.live.pricing import venue_order
 from perp_bot.execution.live.protection import protection
@@ -149,6 +152,7 @@ class LiveExecutor:
         grace_s = config.execution.protection_grace_seconds
         self._guard = Guard(grace_s, stop_rule, self._identities, self._voice, self._chases)
         self._watch = AccountWatch(config, self._voice)
+        self._leverage = LeverageWatch(config, instruments, self._voice)
 
     # ------------------------------------------------------------ Executor
 
@@ -290,7 +294,7 @@ class LiveExecutor:
 
     def trouble(self) -> str | None:
         """Return why no entry may be made, apart from limits; None when nothing stands against it."""
-        found = self._watch.trouble()
+        found = self._watch.trouble() or self._leverage.trouble()
         if found is None and self._config.execution.unknown_positions == "refuse":
             unknown = next((p.symbol for p in self.positions if p.strategy == OUTSIDE), None)
             if unknown is not None:
@@ -337,6 +341,9 @@ class LiveExecutor:
         for working in list(self._live.values()):
             if working.look_again_at_s is not None and now_s >= working.look_again_at_s:
                 self._look_again(working)
+        coin = self._leverage.due(now_s)
+        if coin is not None:
+            self._port.put(ReadCoin(self._identities.next_number(), coin))
         if now_s >= self._next_budget_s:
             self._next_budget_s = now_s + BUDGET_EVERY_S
             self._port.put(ReadBudget(self._identities.next_number()))
@@ -407,6 +414,8 @@ class LiveExecutor:
         elif isinstance(event, FundingReported):
             self._asked.pop(event.number or 0, None)
             self._funding += [self._payment(row) for row in event.payments if row.at_ms > self._baseline_ms]
+        elif isinstance(event, CoinRead):
+            self._take_coin(event)
         elif isinstance(event, ReadFailed):
             self._take_failure(event)
 
@@ -517,6 +526,14 @@ class LiveExecutor:
             working.look_again_at_s = self._now_s + working.patience_s()  # it may still be on its way
             return
         self._end(working, OrderState.CANCELLED, "the venue does not know it")
+
+    def _take_coin(self, event: CoinRead) -> None:
+        symbol = event.symbol
+        is_flat = symbol not in self._positions and not any(o.intent.symbol == symbol for o in self.live_orders)
+        action = self._leverage.take(event, is_flat=is_flat)
+        if action is not None:
+            number = self._identities.next_number()
+            self._port.put(SendAction(number, action, RequestClass.RECONCILE, sent_ms=self._now_ms))
 
     def _take_account(self, event: AccountRead) -> None:
         self._asked.pop(event.number, None)
