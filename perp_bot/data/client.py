@@ -74,6 +74,10 @@ class VenueClient:
 
     # ------------------------------------------------------------ venue
 
+    def now_ms(self) -> int:
+        """Return the venue's time, as far as it is known."""
+        return self._clock.now_ms()
+
     def connect(self) -> VenueStatus:
         """Make sure that a venue answers, and return its status; VenueAway says in one line what to do."""
         return self.exchange_status()

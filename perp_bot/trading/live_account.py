@@ -16,7 +16,7 @@ from pathlib import Path
 from perp_bot.config.model import Config
 from perp_bot.config.paths import signers_folder
 from perp_bot.core.account_events import AccountEvent
-from perp_bot.core.clock import VenueClock, wall_ms
+from perp_bot.core.clock import VenueClock
 from perp_bot.core.errors import ConfigError, VenueError
 from perp_bot.core.timeframes import iso
 from perp_bot.core.types import Instrument
@@ -131,7 +131,7 @@ class LiveAccount:
         """Refuse an API wallet whose time is over: `userRole` still names it, its orders would be refused."""
         for agent in self.reads.agents(RequestClass.PROTECTIVE):
             until_ms = agent.valid_until_ms
-            if agent.address == self.signer.address and until_ms is not None and until_ms <= wall_ms():
+            if agent.address == self.signer.address and until_ms is not None and until_ms <= self._client.now_ms():
                 raise ConfigError(
                     f"HL_PRIVATE_KEY: the API wallet {agent.name!r} ({agent.address}) ended at {iso(until_ms)}: "
                     "approve it again, or take the key of another"
