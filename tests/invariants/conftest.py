@@ -28,7 +28,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Callable[[object], ob
         if stretch.name not in known:
             folder = tmp_path_factory.mktemp(stretch.name)
             log = folder / "points"
-            outcome = live_through(stretch, folder / "run", {"PERPBOT_CRASH_LOG": str(log)})
+            outcome = live_through(stretch, folder / "run", env={"PERPBOT_CRASH_LOG": str(log)})
             known[stretch.name] = (outcome, tuple(log.read_text().split()))
         return known[stretch.name]
 

@@ -110,31 +110,40 @@ def is_dead(rig: Rig, within_s: float) -> bool:
     return False
 
 
-def start_surviving(rig: Rig, env: dict[str, str] | None) -> int:
-    """Start the daemon; when `env` kills it on the way, start it again without; return how often it died."""
-    try:
-        rig.start(env=env)
-    except (DaemonDied, PerpBotError):
-        if env is None or not is_dead(rig, 5.0):
-            raise
-        rig.start()
-        return 1
-    return 0
+def start_surviving(rig: Rig, crashes: list[str]) -> int:
+    """Start the daemon with the next crash; when that kills it on the way, again; return how often it died."""
+    deaths = 0
+    while True:
+        env = {"PERPBOT_CRASH_AT": crashes[0]} if crashes else None
+        try:
+            rig.start(env=env)
+        except (DaemonDied, PerpBotError):
+            if env is None or not is_dead(rig, 5.0):
+                raise
+            del crashes[0]
+            deaths += 1
+        else:
+            return deaths
 
 
-def walk(rig: Rig, legs: tuple[Leg, ...], env: dict[str, str] | None = None) -> int:
-    """Start the daemon and step through `legs`; a daemon that `env` kills is started again once."""
-    deaths = start_surviving(rig, env)
+def walk(rig: Rig, legs: tuple[Leg, ...], crashes: tuple[str, ...] = (), env: dict[str, str] | None = None) -> int:
+    """Start the daemon and step through `legs`; return how often it died.
+
+    `crashes` are crash points (`name:k`), one after another: a daemon that died at one is started with the next, which
+    counts anew. `env` is for a run without any.
+    """
+    left = list(crashes)
+    deaths = start_surviving(rig, left) if env is None else (rig.start(env=env), 0)[1]
     for to, count in legs:
         for _ in range(count):
             rig.venue.step(to=to, count=1)
             try:
                 rig.settle()
             except PerpBotError:
-                if deaths or env is None or not is_dead(rig, 5.0):
+                if not left or not is_dead(rig, 5.0):
                     raise
-                deaths += 1
-                rig.start()
+                del left[0]
+                deaths += 1 + start_surviving(rig, left)
     return deaths
 
 
@@ -145,10 +154,12 @@ def rig_of(stretch: Stretch, folder: Path) -> Iterator[Rig]:
         yield rig
 
 
-def live_through(stretch: Stretch, folder: Path, env: dict[str, str] | None = None) -> Outcome:
-    """Live through a stretch, with the daemon killed where `env` says."""
+def live_through(
+    stretch: Stretch, folder: Path, crashes: tuple[str, ...] = (), env: dict[str, str] | None = None
+) -> Outcome:
+    """Live through a stretch, with the daemon killed at each of `crashes` in turn (see `walk`)."""
     with rig_of(stretch, folder) as rig:
-        deaths = walk(rig, stretch.legs, env)
+        deaths = walk(rig, stretch.legs, crashes, env)
         return outcome_of(rig, deaths)
 
 
