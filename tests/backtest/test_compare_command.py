@@ -124,7 +124,8 @@ def test_nothing_to_compare_is_one_clear_line_and_exit_code_1(
 
 def interrupted_after(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, calls: int) -> None:
     """Let a function of a module be interrupted when it was called so often."""
-    whole, seen = getattr(module, name), []
+    whole = getattr(module, name)
+    seen: list[int] = []
 
     def call(*arguments: Any, **named: Any) -> Any:
         if len(seen) == calls:

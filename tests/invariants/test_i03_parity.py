@@ -134,7 +134,8 @@ def test_an_interrupted_simulation_of_the_recording_is_compared_as_far_as_it_cam
     lived: Lived, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ctrl-C: exit code 130, what the simulation reached is matched without a difference, the rest is not missed."""
-    whole, seen = recorded.decide_boundary, []
+    whole = recorded.decide_boundary  # type: ignore[attr-defined]  # the name that the simulation calls
+    seen: list[int] = []
     half = len(lived.equity) // 2
 
     def interrupted(*arguments: Any) -> Any:
