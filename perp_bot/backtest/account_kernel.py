@@ -34,6 +34,7 @@ from perp_bot.backtest.account_layout import (
     EXIT_ROW,
     EXIT_SHORT,
     FALLBACK_MS,
+    FIRST_WAITING,
     HOUR_MS,
     I_DELISTED,
     I_KEY,
@@ -747,8 +748,9 @@ def simulate(  # type: ignore[no-untyped-def]
         while e < entries and candidate_bar[admitted[e]] == b:
             candidate = admitted[e]
             s = candidate_symbol[candidate]
-            if wanted[s] == 0:
-                wanted[s] = 1 if candidate_side[candidate] == 0 else -1
+            d = 1 if candidate_side[candidate] % 2 == 0 else -1
+            if wanted[s] == 0 and (candidate_side[candidate] < FIRST_WAITING or waiting[s] == d):
+                wanted[s] = d
                 wanted_by[s] = candidate
                 n_wanted += 1
             e += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 # ---------------------------------------------------------------- what the strategy says of a bar
 
 ENTER_LONG, ENTER_SHORT = 1, 2
+FIRST_WAITING = 2  # from this side of a candidate on: for an entry of that side that waits already
 EXIT_LONG, EXIT_SHORT, STOP_LONG, STOP_SHORT = 4, 8, 16, 32  # the last two: the strategy's own stop (starts a cooldown)
 
 # ---------------------------------------------------------------- why a position ended

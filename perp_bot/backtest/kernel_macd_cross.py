@@ -71,12 +71,14 @@ class MacdCrossKernel:
     def limits(self, config: Config, values: Mapping[str, Column]) -> Limits:
         """Return the limits: the cross, and RSI (its sign turned for shorts)."""
         bought, sold = (column_of(config, values, key) for key in _KEYS)
-        out = np.empty((len(bought), 2, len(REGIMES), len(VALUES)))
+        out = np.empty((len(bought), 4, len(REGIMES), len(VALUES)))
         for place, regime in enumerate(REGIMES):
             out[:, :, place, 0] = 0.0 if factors(regime).entries_allowed else -np.inf
-        out[:, :, :, 1] = _AT_MOST_0
-        out[:, _LONG, :, 2] = bought[:, np.newaxis]
-        out[:, _SHORT, :, 2] = -sold[:, np.newaxis]
+        out[:, : account.FIRST_WAITING, :, 1] = _AT_MOST_0
+        out[:, account.FIRST_WAITING :, :, 1] = np.inf  # it has crossed before: on which side it was is no matter
+        for first in (0, account.FIRST_WAITING):
+            out[:, first + _LONG, :, 2] = bought[:, np.newaxis]
+            out[:, first + _SHORT, :, 2] = -sold[:, np.newaxis]
         return out
 
     def candidates(self, grid: Grid, columns: dict[str, Matrix], config: Config, limits: Limits) -> Candidates:
@@ -89,7 +91,9 @@ class MacdCrossKernel:
         )
         bar, symbol = flagged(flags)
         side = (flags[symbol, bar] == account.ENTER_SHORT).astype(np.int8)
-        sign = np.where(side == _LONG, 1.0, -1.0)
+        if config.execution.entry_delay_candles:
+            bar, symbol, side = _with_waiting((bar, symbol, side), _still_crossed(grid, c, loose))
+        sign = np.where(side % 2 == _LONG, 1.0, -1.0)
         histogram, before = c["histogram"][symbol, bar], c["histogram"][symbol, bar - 1]
         values = np.column_stack((-histogram * sign, before * sign, c["rsi"][symbol, bar] * sign))
         close = grid.close[symbol, bar]
@@ -98,6 +102,9 @@ class MacdCrossKernel:
             row = exact_row(grid, int(symbol[place]), int(bar[place]), self.params(config))
             exact = (row.macd_histogram, row.macd_histogram_before, row.rsi, row.atr)
             known = [np.nan if value is None else value for value in exact]
+            if side[place] >= account.FIRST_WAITING:  # its side is the sign of the histogram
+                sign[place] = -1.0 if known[0] < 0 else 1.0
+                side[place] = account.FIRST_WAITING + (_SHORT if known[0] < 0 else _LONG)
             values[place] = (-known[0] * sign[place], known[1] * sign[place], known[2] * sign[place])
             distance[place] = config.macd.stop_atr * known[3]
         with np.errstate(invalid="ignore"):
@@ -138,6 +145,29 @@ class MacdCrossKernel:
     def trades_a_day(self, config: Config) -> int:
         """Return the configured number."""
         return config.macd.max_trades_per_day
+
+
+_Bars = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int8]]  # bars, symbols, sides
+
+
+def _still_crossed(grid: Grid, columns: dict[str, Matrix], loose: Column) -> _Bars:
+    """Return the bars at which a waiting entry may go on: the histogram on its side (or nearly), enough volume."""
+    now, rsi, slack = columns["histogram"], columns["rsi"], _NEAR * grid.close
+    long, short = (now > -slack) & (rsi < loose[_LONG]), (now < slack) & (-rsi < loose[_SHORT])
+    found = (long | short) & (grid.volume >= columns["volume_mean"])
+    found[:, 0] = False
+    bar, symbol = flagged(found.view(np.uint8))
+    is_short = now[symbol, bar] < 0
+    return bar, symbol, (account.FIRST_WAITING + is_short).astype(np.int8)
+
+
+def _with_waiting(crosses: _Bars, waiting: _Bars) -> _Bars:
+    """Return both, sorted by bar, then symbol, a cross first."""
+    bar = np.concatenate((crosses[0], waiting[0]))
+    symbol = np.concatenate((crosses[1], waiting[1]))
+    side = np.concatenate((crosses[2], waiting[2]))
+    order = np.lexsort((side, symbol, bar))
+    return bar[order], symbol[order], side[order]
 
 
 def cross_flags(close, volume, histogram, rsi, mean, loose, near, out):  # type: ignore[no-untyped-def]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from perp_bot.backtest.compiled import research_kernel
 from perp_bot.backtest.grid import REGIMES
@@ -20,8 +20,6 @@ from perp_bot.data.db.reader import Reader
 from perp_bot.data.meta import stored_instruments
 from perp_bot.indicators.warmup import decision_window
 from perp_bot.strategies.parameters import params_of
-
-_HASH_SAMPLES = 4_096  # rows of a series that the data hash looks at, evenly spread; counts and ends are in it as well
 
 
 def load_market(
@@ -149,31 +147,28 @@ def _regimes(path: Path, start_ms: int, end_ms: int) -> Regimes | None:
 
 
 def _hash(symbols: tuple[SymbolMarket, ...], regimes: Regimes | None) -> str:
-    """Return a short name of the data: lengths, ends and evenly spread rows of every column."""
+    """Return a short name of the data: everything that the engine reads, each column with its name and length."""
+    # Whole columns, no sample of their rows: one changed row is other data. A million candles (48 MB) take 34 ms with
+    # the processor's own SHA instructions and blake2b 70 ms (measured 2026-11, EPYC), of 1.2 s for the whole command.
     digest = hashlib.sha256()
 
-    def add(column: NDArray[np.float64] | NDArray[np.int64] | NDArray[np.int8]) -> None:
-        digest.update(f"{len(column)};".encode())
-        step = max(1, len(column) // _HASH_SAMPLES)
-        digest.update(np.ascontiguousarray(column[::step]).tobytes())
-        digest.update(np.ascontiguousarray(column[-8:]).tobytes())
+    def add(columns: Candles | Funding | Minutes | Regimes | None) -> None:
+        if columns is None:
+            digest.update(b"none;")
+            return
+        for item in fields(columns):
+            value = getattr(columns, item.name)
+            if isinstance(value, str):
+                digest.update(f"{item.name}={value};".encode())
+                continue
+            digest.update(f"{item.name}:{value.dtype.str}:{len(value)};".encode())
+            digest.update(np.ascontiguousarray(value).view(np.uint8).data)
 
     for item in symbols:
         digest.update(repr((item.symbol, item.instrument)).encode())
-        for candles in (item.candles, item.fine):
-            if candles is not None:
-                for name in ("open_ms", "open", "high", "low", "close", "volume"):
-                    add(getattr(candles, name))
-        add(item.funding.hour_ms)
-        add(item.funding.rate)
-        if item.minutes is not None:
-            add(item.minutes.minute_ms)
-            add(item.minutes.mark_low)
-            add(item.minutes.mark_high)
-            add(item.minutes.oracle_open)
-    if regimes is not None:
-        add(regimes.venue_ms)
-        add(regimes.regime)
+        for columns in (item.candles, item.fine, item.funding, item.minutes):
+            add(columns)
+    add(regimes)
     return digest.hexdigest()[:16]
 
 

@@ -71,7 +71,7 @@ def check_kernel(
     return Checked(f"compiled form of {name}", max(0, checked), decisions, int(entries), int(exits), finding)
 
 
-Action = tuple[int, int, float | None, float | None]  # entry (1 long, 2 short), exit bits, stop, target
+Action = tuple[int, int, float | None, float | None]  # entry (a bit a side of `Candidates`), exit bits, stop, target
 
 
 def _actions(config: Config, kernel: StrategyKernel, item: SymbolMarket, candles: Candles) -> list[Action]:
@@ -85,7 +85,9 @@ def _actions(config: Config, kernel: StrategyKernel, item: SymbolMarket, candles
     for place in range(len(found.bar)):
         side = int(found.side[place])
         if (found.values[place] < limits[0, side, _NORMAL]).all():
-            entered[int(found.bar[place])] = (side + 1, _digits(found.stop[place]), _digits(found.target[place]))
+            bar = int(found.bar[place])
+            sides = entered[bar][0] if bar in entered else 0
+            entered[bar] = (sides | 1 << side, _digits(found.stop[place]), _digits(found.target[place]))
     out = []
     for bar in _rows(grid, candles):
         side, stop, target = entered.get(int(bar), (0, None, None))

@@ -105,6 +105,18 @@ def compare_trades(
     return Parity(matched, missed, extra)
 
 
+def trades_until(
+    session: Sequence[ClosedTrade], simulated: Sequence[SimulatedTrade], until_ms: int
+) -> list[ClosedTrade]:
+    """Return the session's trades that a backtest which ended early could have finished, or did."""
+    made = {_key(trade.symbol, trade.side, trade.decided_ms) for trade in simulated}
+    return [
+        trade
+        for trade in session
+        if trade.closed_ms <= until_ms or _key(trade.symbol, str(trade.side), _decided_ms(trade)) in made
+    ]
+
+
 Key = tuple[str, str, int]
 
 

@@ -27,6 +27,7 @@ from perp_bot.backtest.honesty import Trials
 from perp_bot.backtest.metrics import Metrics
 from perp_bot.backtest.results import BacktestResult
 from perp_bot.backtest.stored_run import COLUMNS, RECORD, StoredRun
+from perp_bot.backtest.trials import Seen, count_trials
 from perp_bot.config.model import Config
 from perp_bot.config.paths import RuntimePaths
 from perp_bot.core.clock import wall_ms
@@ -52,14 +53,16 @@ def save(
     *,
     strategy: str = "",
     data_hash: str = "",
+    span_ms: tuple[int, int] | None = None,
     trials: int | None = None,
     trial_sharpes: Sequence[float | None] = (),
 ) -> str:
     """Store a run and return its id.
 
     A run without one result (a grid, a screen) gives `strategy`, `data_hash` and `trials` itself. `extra` is whatever
-    JSON the kind adds, the same for the same run (no times in it). `trial_sharpes` are the annualised Sharpe ratios
-    of all its trials (None or NaN: not defined).
+    JSON the kind adds, the same for the same run (no times in it). `span_ms` are the first and last close it looked
+    at, where these are not those of its result. `trial_sharpes` are the annualised Sharpe ratios of all its trials
+    (None or NaN: not defined).
 
     Raises:
         StoreError: the folder cannot be written; the message names it.
@@ -89,6 +92,7 @@ def save(
         extra=msgspec.to_builtins(dict(extra or {}), enc_hook=_plain),
         columns_sha256=None if packed is None else hashlib.sha256(packed).hexdigest(),
         content="",
+        span_ms=span_ms,
     )
     # what is stored is what JSON makes of it (no NaN, no numpy): the hash must be that of the text
     record = msgspec.json.decode(msgspec.json.encode(record), type=StoredRun)
@@ -207,28 +211,9 @@ def result_of(config: Config, record: StoredRun) -> BacktestResult | None:
         raise StoreError(f"run {record.id}: {COLUMNS} is damaged ({error})") from None
 
 
-def trials(config: Config, strategy: str, data_hash: str, *, but: BacktestResult | None = None) -> Trials:
-    """Return what was tried with a strategy on this data; the same settings run again count once.
-
-    `but` is the result that is judged: earlier runs of its settings over its span are not trials besides it.
-    """
-    seen: set[str] = set()
-    if but is not None:
-        about = stored_run.describe(but)
-        span = [about["from_ms"], about["to_ms"]]
-        seen.add(stored_run.tried_key(stored_run.settings_of(config), "backtest", strategy, data_hash, span))
-    count, sharpes = 0, list[float]()
-    for _, record in stored(config):
-        if isinstance(record, str) or record.strategy != strategy or record.data_hash != data_hash:
-            continue
-        about = record.result or {}
-        span = [about.get("from_ms"), about.get("to_ms"), *([] if record.kind == "backtest" else [record.extra])]
-        key = stored_run.tried_key(record.config, record.kind, strategy, data_hash, span)
-        if key not in seen:
-            seen.add(key)
-            count += record.trials
-            sharpes += record.trial_sharpes
-    return Trials(count, tuple(sharpes))
+def trials(config: Config, judged: Seen, *, but: Config | None = None) -> Trials:
+    """Return what was tried before on data that overlaps with that of a run; see `trials.count_trials`."""
+    return count_trials(judged, (record for _, record in stored(config) if not isinstance(record, str)), but)
 
 
 def commit() -> str | None:

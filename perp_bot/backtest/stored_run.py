@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -48,6 +47,7 @@ class StoredRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     extra: dict[str, Any]  # what the kind of run adds
     columns_sha256: str | None
     content: str  # sha256 of all of it but what says when and where it ran
+    span_ms: tuple[int, int] | None = None  # first and last close it looked at, where `result` does not say it
 
 
 def settings_of(config: Config) -> dict[str, Any]:
@@ -65,18 +65,13 @@ def _clean(value: Any) -> Any:
     return redacted(value) if isinstance(value, str) else value
 
 
-def tried_key(settings: Mapping[str, Any], kind: str, strategy: str, data_hash: str, span: Any) -> str:
-    """Name what was tried: the same settings on the same data and span are one trial, run twice or once."""
-    sections = ("trading", "signals", "macd", "risk", "execution", "backtest")
-    relevant = {name: settings.get(name) for name in sections}
-    return _digest([relevant, kind, strategy, data_hash, span])
-
-
 def content_of(record: StoredRun) -> str:
     """Return the hash of what a run says, without when and where it ran."""
     plain = msgspec.to_builtins(record)
     for name in ("id", "saved_ms", "version", "commit", "content"):
         del plain[name]
+    if plain["span_ms"] is None:
+        del plain["span_ms"]  # runs that were stored before there was one keep their hash
     plain["config"] = _without_paths(plain["config"])
     return _digest(plain)
 

@@ -23,7 +23,7 @@ from perp_bot.indicators.warmup import decision_window
 
 Matrix = NDArray[np.float64]
 Column = NDArray[np.float64]
-Limits = NDArray[np.float64]  # (sets; side: long, short; regime; value)
+Limits = NDArray[np.float64]  # (sets; side, as `Candidates` has them; regime; value)
 TIE = 1e-6  # far above the 1e-9 that a forgotten start may weigh
 
 
@@ -33,7 +33,7 @@ class Candidates:
 
     bar: NDArray[np.int64]
     symbol: NDArray[np.int32]
-    side: NDArray[np.int8]  # 0 long, 1 short
+    side: NDArray[np.int8]  # 0 long, 1 short; 2, 3: long, short, for an entry of that side that waits already
     values: Matrix  # (candidates, values)
     stop: NDArray[np.float64]
     target: NDArray[np.float64]

@@ -32,6 +32,7 @@ def backtest(
     from perp_bot.backtest import honesty, runs
     from perp_bot.backtest.engine import RunOptions, run
     from perp_bot.backtest.metrics import measure
+    from perp_bot.backtest.trials import Seen
 
     config = case.config
     if compounding:
@@ -39,12 +40,11 @@ def backtest(
     market = case.market()
     if recording is not None:
         result = _on_recording(config, case.strategy, recording)
-        market = replace(market, data_hash=result.data_hash)
     else:
         with progress("backtest") as advance:
             result = run(config, market, case.strategy, RunOptions(case.from_ms, case.to_ms, plain, advance))
     metrics = measure(result)
-    earlier = runs.trials(config, case.strategy, market.data_hash, but=result)
+    earlier = runs.trials(config, Seen.by(result), but=config)
     beside = honesty.examine(config, result, metrics, market, earlier)
     run_id = runs.save(config, result, metrics, "backtest")
     if trades is not None or config.backtest.export_trades_csv:

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from perp_bot.cli.output import put, put_json, say
-from perp_bot.core.errors import EXIT_FAILURE, EXIT_OK, StoreError
+from perp_bot.cli.backtesting import counting, progress
+from perp_bot.cli.output import put_json
+from perp_bot.core.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_OK, StoreError
 from perp_bot.core.timeframes import DAY_MS, iso
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from perp_bot.backtest.parity import Parity
     from perp_bot.backtest.price_parts import Evidence, ExplainedTrade
+    from perp_bot.backtest.redecide import Report
     from perp_bot.backtest.results import SimulatedTrade
     from perp_bot.config.model import Config
-    from perp_bot.core.types import ClosedTrade, DecisionRecord, Fill, FundingPayment, Order
+    from perp_bot.core.types import Book, ClosedTrade, DecisionRecord, Fill, FundingPayment, Order
     from perp_bot.data.recordings import Recording
     from perp_bot.data.session_format import Pass
 
 REMAINDER_USD = 0.005  # above it something is not explained
 RECORDED, CANDLES = "recorded market", "candles"
+_ALL = 1_000_000_000
+_TOLD_EVERY = 1_000  # passes
 
 
 @dataclass(frozen=True, slots=True)
-class _Session:
+class Session:
     """What the store says of the days."""
 
     decisions: list[DecisionRecord]
@@ -37,32 +42,101 @@ class _Session:
 
     @property
     def first_ms(self) -> int:
+        """The first decided close."""
         return self.decisions[0].close_ms
 
     @property
     def last_ms(self) -> int:
+        """The last one."""
         return self.decisions[-1].close_ms
 
 
 @dataclass(frozen=True, slots=True)
-class _Simulation:
+class Simulation:
     """The free backtest of the same days."""
 
     trades: Sequence[SimulatedTrade]
     journal: Sequence[DecisionRecord]
     notes: tuple[str, ...]
     explained: Sequence[ExplainedTrade | None] = ()
+    cut_ms: int | None = None  # where an interrupt ended it
 
 
-def compare(config: Config, days: float, source: str, *, on_candles: bool, as_json: bool) -> int:
-    """Compare the last `days` of a session with their backtest; exit code 1 when a remainder is left.
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A session beside its backtest."""
+
+    parity: Parity
+    mode: str
+    first_ms: int
+    last_ms: int
+    notes: tuple[str, ...]
+    is_partial: bool
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether nothing remains."""
+        return abs(self.parity.remainder_usd) < REMAINDER_USD
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What `perpbot compare` found."""
+
+    report: Report
+    trades: Sequence[ClosedTrade]  # of the session
+    wants_backtest: bool
+    beside: Beside | None  # None: not asked for, or interrupted before it
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether an interrupt left something out."""
+        is_missing = self.wants_backtest and self.beside is None
+        return self.report.is_partial or is_missing or (self.beside is not None and self.beside.is_partial)
+
+    @property
+    def exit_code(self) -> int:
+        """1 when something differs or remains, else 130 when it was interrupted."""
+        if not self.report.is_reproduced or (self.beside is not None and not self.beside.is_explained):
+            return EXIT_FAILURE
+        return EXIT_INTERRUPTED if self.is_partial else EXIT_OK
+
+
+def compare(config: Config, days: float | None, source: str, *, on_candles: bool, as_json: bool) -> int:
+    """Make the decisions of a session again; with `days` those of its last days, beside the backtest of these.
 
     The backtest runs on the recorded market where one recording covers the days, else (or `on_candles`) on candles.
     """
-    from perp_bot.backtest.parity import compare_trades
+    session = _session(config, days, source)
+    report = _again(config, session)
+    beside = None
+    if days is not None and not report.is_partial:
+        with suppress(KeyboardInterrupt):  # the decisions are kept
+            beside = _beside(config, session, on_candles=on_candles)
+    found = Compared(report, session.trades, days is not None, beside)
+    if as_json:
+        put_json(_as_object(found))
+    else:
+        from perp_bot.cli.compare_view import show
+
+        show(found)
+    return found.exit_code
+
+
+def _again(config: Config, session: Session) -> Report:
+    from perp_bot.backtest.redecide import redecide_all
+    from perp_bot.data.db.reader import Reader
+    from perp_bot.indicators import compiled
+
+    compiled.load()
+    with Reader(config.data.db_path) as reader, progress("decisions") as advance:
+        return redecide_all(config, reader, session.decisions, advance)
+
+
+def _beside(config: Config, session: Session, *, on_candles: bool) -> Beside:
+    from perp_bot.backtest.parity import compare_trades, trades_until
     from perp_bot.backtest.price_parts import explain
 
-    session = _session(config, days, source)
     recordings = _recordings(config, session)
     whole = None if on_candles else _covering(recordings, session)
     evidence = _evidence(config, session, [item for item, _, _ in recordings])
@@ -71,46 +145,55 @@ def compare(config: Config, days: float, source: str, *, on_candles: bool, as_js
         simulation, mode = _on_recording(config, session, whole, evidence), RECORDED
     else:
         simulation, mode = _on_candles(config, session), CANDLES
-    parity = compare_trades(
-        session.trades, simulation.trades, session.decisions, simulation.journal, explained, simulation.explained
-    )
-    notes = [*simulation.notes, *session.notes]
-    untold = len(session.trades) - len(explained)
+    trades, decisions, last_ms, notes = session.trades, session.decisions, session.last_ms, list(simulation.notes)
+    if simulation.cut_ms is not None:
+        last_ms = simulation.cut_ms
+        trades = trades_until(trades, simulation.trades, last_ms)
+        decisions = [row for row in decisions if row.close_ms <= last_ms]
+        notes.append(f"interrupted: the backtest ends at {iso(last_ms)}, later trades are not compared")
+    parity = compare_trades(trades, simulation.trades, decisions, simulation.journal, explained, simulation.explained)
+    notes += session.notes
+    untold = sum(trade.trade_id not in explained for trade in trades)
     if untold:
-        notes.append(f"{untold} of {len(session.trades)} trades have no recorded books: spread and latency untold")
-    is_explained = abs(parity.remainder_usd) < REMAINDER_USD
-    if as_json:
-        put_json(
-            {
-                "from_ms": session.first_ms, "to_ms": session.last_ms, "simulated_on": mode,
-                "matched": [asdict(trade) | {"remainder_usd": trade.remainder_usd} for trade in parity.matched],
-                "missed": [asdict(trade) for trade in parity.missed],
-                "extra": [asdict(trade) for trade in parity.extra],
-                "remainder_usd": parity.remainder_usd, "is_explained": is_explained, "notes": notes,
-            }
-        )  # fmt: skip
-    else:
-        _print(parity, session, mode, notes)
-    return EXIT_OK if is_explained else EXIT_FAILURE
+        notes.append(f"{untold} of {len(trades)} trades have no recorded books: spread and latency untold")
+    return Beside(parity, mode, session.first_ms, last_ms, tuple(notes), simulation.cut_ms is not None)
+
+
+def _as_object(found: Compared) -> dict[str, Any]:
+    """Return one document: the decisions made again and, where it was asked for, the backtest beside them."""
+    report, beside = found.report, found.beside
+    out = asdict(report) | {
+        "is_reproduced": report.is_reproduced, "is_partial": found.is_partial, "trades": len(found.trades),
+    }  # fmt: skip
+    if beside is None:
+        return out
+    parity = beside.parity
+    return out | {
+        "from_ms": beside.first_ms, "to_ms": beside.last_ms, "simulated_on": beside.mode,
+        "matched": [asdict(trade) | {"remainder_usd": trade.remainder_usd} for trade in parity.matched],
+        "missed": [asdict(trade) for trade in parity.missed],
+        "extra": [asdict(trade) for trade in parity.extra],
+        "remainder_usd": parity.remainder_usd, "is_explained": beside.is_explained, "notes": list(beside.notes),
+    }  # fmt: skip
 
 
 # ---------------------------------------------------------------- the session
 
 
-def _session(config: Config, days: float, source: str) -> _Session:
+def _session(config: Config, days: float | None, source: str) -> Session:
     from perp_bot.data.db.reader import Reader
 
-    if not config.data.db_path.exists():
-        raise StoreError(f"{config.data.db_path} does not exist: no session to compare; run `perpbot trade` first")
-    every = 1_000_000_000
-    with Reader(config.data.db_path) as reader:
-        newest = reader.decisions(1)
+    path = config.data.db_path
+    if not path.exists():
+        raise StoreError(f"{path} does not exist: no session to compare; run `perpbot trade` first")
+    with Reader(path) as reader:
+        newest = reader.decisions(1, source=source)
         if not newest:
-            raise StoreError(f"{config.data.db_path} holds no decision yet: run `perpbot trade` first")
-        since_ms = newest[0].close_ms - round(days * DAY_MS)
-        decisions = [row for row in reader.decisions(every, since_ms=since_ms + 1) if row.source == source]
-        if not decisions:
-            raise StoreError(f"no decision of {source} in the last {days:g} days")
+            others = sorted({row.source for row in reader.decisions(1)})
+            there = f"its newest is of {others[0]} (--source)" if others else "run `perpbot trade` first"
+            raise StoreError(f"{path} holds no decision of {source} to compare: {there}")
+        since_ms = None if days is None else newest[0].close_ms - round(days * DAY_MS) + 1
+        decisions = reader.decisions(_ALL, since_ms=since_ms, source=source)
         first_ms = decisions[0].close_ms
         trades = [trade for trade in reader.trades(source) if trade.opened_ms >= first_ms]
         held = [trade for trade in reader.trades(source) if trade.opened_ms < first_ms < trade.closed_ms]
@@ -118,11 +201,11 @@ def _session(config: Config, days: float, source: str) -> _Session:
             f"the session held {trade.side} {trade.symbol} when these days began; the backtest begins flat"
             for trade in held[:1]
         )
-        orders = {order.intent.cloid: order for order in reader.orders(every)}
-        return _Session(decisions, trades, reader.fills(source), orders, reader.funding_payments(source), notes)
+        orders = {order.intent.cloid: order for order in reader.orders(_ALL)}
+        return Session(decisions, trades, reader.fills(source), orders, reader.funding_payments(source), notes)
 
 
-def _recordings(config: Config, session: _Session) -> list[tuple[Recording, int, int]]:
+def _recordings(config: Config, session: Session) -> list[tuple[Recording, int, int]]:
     """Return the recordings that touch the days, each with the first and last time it holds."""
     from perp_bot.config.paths import RuntimePaths
     from perp_bot.data.recordings import TRADING, SessionReader, recordings
@@ -142,7 +225,7 @@ def _recordings(config: Config, session: _Session) -> list[tuple[Recording, int,
     return found
 
 
-def _covering(found: list[tuple[Recording, int, int]], session: _Session) -> Recording | None:
+def _covering(found: list[tuple[Recording, int, int]], session: Session) -> Recording | None:
     """Return the recording that holds every close of the days, also the one that a daemon takes as it starts."""
     from perp_bot.data.recordings import SessionReader
 
@@ -163,40 +246,46 @@ def first_close_ms(passes: Iterable[Pass]) -> int | None:
     return next((event.close_ms for event in events if isinstance(event, BoundaryClosed)), None)
 
 
-def _evidence(config: Config, session: _Session, found: list[Recording]) -> Evidence:
+def _evidence(config: Config, session: Session, found: list[Recording]) -> Evidence:
     """Return the recorded inputs of the session's fills."""
-    from perp_bot.backtest.price_parts import BooksWanted, Evidence, moments_of
-    from perp_bot.data.recordings import SessionReader
+    from perp_bot.backtest.price_parts import Evidence, moments_of
 
     own = [fill for fill in session.fills if fill.venue_ms >= session.first_ms]
-    wanted = BooksWanted(moments_of(own, session.orders))
-    for recording in found:
-        for item in SessionReader(recording).each_pass():
+    books = _books(found, moments_of(own, session.orders))
+    closes = {row.decision_id: row.close_px for row in session.decisions if row.close_px is not None}
+    return Evidence(session.orders, closes, books, config.backtest, session.fills, session.funding)
+
+
+def _books(recordings: Iterable[Recording], moments: list[tuple[str, int]]) -> Mapping[tuple[str, int], Book]:
+    """Return the recorded books at these moments."""
+    from perp_bot.backtest.price_parts import BooksWanted
+    from perp_bot.data.recordings import SessionReader
+
+    wanted = BooksWanted(moments)
+    with counting("passes searched for books") as advance:
+        each = (item for recording in recordings for item in SessionReader(recording).each_pass())
+        for count, item in enumerate(each, start=1):
             for book in (*item.first_books.values(), *item.books.values()):
                 wanted.take(book)
-    closes = {row.decision_id: row.close_px for row in session.decisions if row.close_px is not None}
-    return Evidence(session.orders, closes, wanted.found(), config.backtest, session.fills, session.funding)
+            if count % _TOLD_EVERY == 0:
+                advance(count)
+    return wanted.found()
 
 
 # ---------------------------------------------------------------- the backtest
 
 
-def _on_recording(config: Config, session: _Session, recording: Recording, evidence: Evidence) -> _Simulation:
-    from perp_bot.backtest.price_parts import BooksWanted, explain, moments_of
+def _on_recording(config: Config, session: Session, recording: Recording, evidence: Evidence) -> Simulation:
+    from perp_bot.backtest.price_parts import explain, moments_of
     from perp_bot.backtest.recorded import simulate
     from perp_bot.backtest.recorded_result import simulated_trades, stored_rates
-    from perp_bot.data.recordings import SessionReader
 
     config = replace(config, backtest=replace(config.backtest, resume_hours=0.0))
-    run = simulate(config, recording, stored_rates(config))
-    wanted = BooksWanted(moments_of(run.fills, run.orders))
-    for item in SessionReader(recording).each_pass():
-        for book in (*item.first_books.values(), *item.books.values()):
-            wanted.take(book)
+    with counting("passes") as advance:
+        run = simulate(config, recording, stored_rates(config), advance)
+    books = _books([recording], moments_of(run.fills, run.orders))
     closes = {row.decision_id: row.close_px for row in run.journal if row.close_px is not None}
-    own = replace(
-        evidence, orders=run.orders, close_px=closes, books=wanted.found(), fills=run.fills, funding=run.funding
-    )
+    own = replace(evidence, orders=run.orders, close_px=closes, books=books, fills=run.fills, funding=run.funding)
     explained = explain(own, run.trades)
     pairs = [
         (trade, explained.get(closed.trade_id))
@@ -204,11 +293,15 @@ def _on_recording(config: Config, session: _Session, recording: Recording, evide
         if session.first_ms <= trade.decided_ms <= session.last_ms
     ]
     journal = [row for row in run.journal if session.first_ms <= row.close_ms <= session.last_ms]
+    if run.is_cut:
+        if not journal:
+            raise KeyboardInterrupt
+        return Simulation([trade for trade, _ in pairs], journal, (), [own for _, own in pairs], journal[-1].close_ms)
     notes = () if run.is_whole else (f"{recording.name} has no end: the backtest ends with it",)
-    return _Simulation([trade for trade, _ in pairs], journal, notes, [found for _, found in pairs])
+    return Simulation([trade for trade, _ in pairs], journal, notes, [found for _, found in pairs])
 
 
-def _on_candles(config: Config, session: _Session) -> _Simulation:
+def _on_candles(config: Config, session: Session) -> Simulation:
     """Return the backtest of the closes of the days, and its decisions.
 
     Nobody resumes in it: what the operator did is in the session's own journal.
@@ -225,40 +318,7 @@ def _on_candles(config: Config, session: _Session) -> _Simulation:
     begin, end = span_of(grid, first_ms - 1, last_ms)
     journal: list[DecisionRecord] = []
     strategy = registry.create(session.decisions[0].strategy, config)
-    result = run_plain(config, grid, strategy, begin, end, journal=journal)
-    return _Simulation(list(result.trades.rows()), journal, result.notes)
-
-
-# ---------------------------------------------------------------- for people
-
-
-def _print(parity: Parity, session: _Session, mode: str, notes: list[str]) -> None:
-    from perp_bot.backtest.parity import PARTS
-
-    counts = f"{len(parity.matched)} trades matched, {len(parity.missed)} missed, {len(parity.extra)} extra"
-    put(f"backtest of {iso(session.first_ms)} to {iso(session.last_ms)} on the {mode}: {counts}")
-    for trade in parity.matched:
-        told = [f"{name} {trade.parts[name]:+.4f}" for name in PARTS if abs(trade.parts.get(name, 0.0)) >= 0.00005]
-        exits = "" if len(set(trade.exit_reasons)) == 1 else f", left by {' / '.join(trade.exit_reasons)}"
-        parts = ", ".join(told) or "no difference"
-        put(
-            f"  {iso(trade.decided_ms)} {trade.side:5} {trade.symbol}: net {_usd(trade.net_usd)} USD apart: {parts}; "
-            f"remainder {_usd(trade.remainder_usd)}{exits}"
-        )
-    for kind, trades in (("missed", parity.missed), ("extra", parity.extra)):
-        for lone in trades:
-            put(f"  {kind}: {iso(lone.decided_ms)} {lone.side} {lone.symbol} (net {lone.net_usd:+.2f} USD)")
-            put(f"    split by: {lone.split}")
-    if parity.matched:
-        sums = {name: sum(trade.parts.get(name, 0.0) for trade in parity.matched) for name in PARTS}
-        told = [f"{name} {amount:+.4f}" for name, amount in sums.items() if abs(amount) >= 0.00005]
-        net = sum(trade.net_usd for trade in parity.matched)
-        put(f"  all matched: net {net:+.4f} USD apart: {', '.join(told) or 'no difference'}")
-    put(f"  largest remainder {_usd(parity.remainder_usd)} USD")
-    for note in notes:
-        say(f"note: {note}")
-
-
-def _usd(amount: float) -> str:
-    """Return an amount to a hundredth of a cent; what rounds to nothing has no sign of loss."""
-    return f"{round(amount, 4) + 0.0:+.4f}"
+    with progress("backtest") as advance:
+        result = run_plain(config, grid, strategy, begin, end, advance, journal)
+    cut_ms = int(result.close_ms[-1]) if result.is_partial else None
+    return Simulation(list(result.trades.rows()), journal, result.notes, cut_ms=cut_ms)

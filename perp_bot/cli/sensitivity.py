@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from perp_bot.backtest.honesty import SharpeOdds
     from perp_bot.backtest.parameters import Axis
     from perp_bot.backtest.sensitivity import Plan, Sensitivity
+    from perp_bot.backtest.trials import Seen
     from perp_bot.config.model import Config
 
 
@@ -31,6 +32,7 @@ def sensitivity(
     from perp_bot.backtest import runs
     from perp_bot.backtest import sensitivity as room
     from perp_bot.backtest.sweep_blocks import SweepCase, sweep_here
+    from perp_bot.backtest.trials import Seen
 
     config = case.config
     plan = _plan(config, case.strategy, params, grid_file, cross=cross)
@@ -44,13 +46,14 @@ def sensitivity(
             swept = sweep_on_cluster(address, whole, plan.points, advance)
         else:
             swept = sweep_here(whole, plan.points, advance)
+    seen = Seen.on(market, case.strategy, case.from_ms, case.to_ms)
     found = room.read(config, plan, swept)
     extra = room.as_json(config, found)
     run_id = runs.save(
         config, None, None, "sensitivity", extra, strategy=case.strategy, data_hash=market.data_hash,
-        trials=len(swept.places), trial_sharpes=swept.table.sharpe.tolist(),
+        span_ms=seen.span_ms, trials=len(swept.places), trial_sharpes=swept.table.sharpe.tolist(),
     )  # fmt: skip
-    odds = _odds_of_best(case, market, found)
+    odds = _odds_of_best(case, market, found, seen)
     if report is not None:
         _write_report(case, market, found, run_id, report)
     if as_json:
@@ -93,7 +96,7 @@ def _axes(config: Config, strategy: str, params: tuple[str, ...]) -> tuple[Axis,
     return tuple(axes)
 
 
-def _odds_of_best(case: ResearchCase, market: Any, found: Sensitivity) -> SharpeOdds:
+def _odds_of_best(case: ResearchCase, market: Any, found: Sensitivity, seen: Seen) -> SharpeOdds:
     """Return how sure the best set is, after everything that was tried (this run is stored by now)."""
     from perp_bot.backtest.engine import RunOptions, run
     from perp_bot.backtest.honesty import odds_after
@@ -103,7 +106,7 @@ def _odds_of_best(case: ResearchCase, market: Any, found: Sensitivity) -> Sharpe
 
     config = with_values(case.config, found.swept.table.points[found.best])
     result = run(config, market, case.strategy, RunOptions(case.from_ms, case.to_ms))
-    return odds_after(measure(result), result.timeframe, trials(case.config, case.strategy, market.data_hash))
+    return odds_after(measure(result), result.timeframe, trials(case.config, seen))
 
 
 def _best(found: Sensitivity, odds: SharpeOdds) -> dict[str, Any]:

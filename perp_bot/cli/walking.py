@@ -30,6 +30,7 @@ def walkforward(
     from perp_bot.backtest import metrics as measured
     from perp_bot.backtest import walk_forward as walk
     from perp_bot.backtest.parameters import read_grid
+    from perp_bot.backtest.trials import Seen
 
     config = case.config
     axes = read_grid(grid_file) if grid_file is not None else default_grids.walk_forward(case.strategy)
@@ -43,8 +44,12 @@ def walkforward(
         found = walk.walk_forward(config, market, case.strategy, options, windows, advance)
     metrics = measured.measure(found.stitched)
     extra = walk.as_json(found, options)
-    run_id = runs.save(config, found.stitched, metrics, "walkforward", extra, trial_sharpes=found.trial_sharpes)
-    tried = runs.trials(config, case.strategy, market.data_hash)
+    spans = [item.window for item in found.windows]  # training windows were looked at as well
+    seen = Seen.by(found.stitched, (spans[0].train_from_ms + 1, spans[-1].test_to_ms) if spans else None)
+    run_id = runs.save(
+        config, found.stitched, metrics, "walkforward", extra, span_ms=seen.span_ms, trial_sharpes=found.trial_sharpes
+    )
+    tried = runs.trials(config, seen)
     odds = honesty.odds_after(metrics, found.stitched.timeframe, tried)
     beside = honesty.Honesty(odds)
     if report is not None:

@@ -84,6 +84,15 @@ def step(
     return DelayStep(DelayOutcome.WAIT, fresh, wanted, _waiting(fresh, delay_candles))
 
 
+def waiting_side(pending: PendingEntry | None, timeframe: str, close_ms: int) -> Side | None:
+    """Return the side of the entry that is looked at again at a close; None without one, or when it missed a close."""
+    if pending is None:
+        return None
+    if pending.seen_ms == close_ms:  # the same close again: as it was asked the first time
+        return pending.side if pending.waited else None
+    return pending.side if timeframes.close_of(timeframe, pending.seen_ms) == close_ms else None
+
+
 def pending_to_json(pending: Iterable[PendingEntry]) -> list[dict[str, Any]]:
     """Return waiting entries as plain JSON values."""
     return [asdict(entry) | {"side": str(entry.side)} for entry in pending]

@@ -162,7 +162,8 @@ def decide_symbol(
     regime: Regime,
 ) -> SymbolDecision:
     """Decide one symbol from its facts; `created_ms` reaches the intent only, never the record."""
-    view = None if facts.view is None else replace(facts.view, position=facts.position, regime=regime)
+    waiting = delay.waiting_side(facts.pending, timeframe, close_ms)
+    view = None if facts.view is None else replace(facts.view, position=facts.position, regime=regime, waiting=waiting)
     blank = DecisionRecord(
         decision_id=decision_id_of(strategy.name, facts.symbol, timeframe, close_ms),
         symbol=facts.symbol,
@@ -292,8 +293,9 @@ def _flat(case: _Case) -> SymbolDecision:
 def _still_wanted(case: _Case, live: LiveEntry) -> bool:
     """Whether the strategy, seen flat, would still enter the side of a working entry order."""
     # Conditions are asked of the row at hand even when it is provisional: cancelling adds no exposure.
-    flat = case.strategy.on_candle(replace(case.view, position=None, provisional=False)).decision
-    return isinstance(flat, Enter) and flat.side.opening is live.side
+    side = Side.LONG if live.side is Side.LONG.opening else Side.SHORT
+    flat = case.strategy.on_candle(replace(case.view, position=None, provisional=False, waiting=side)).decision
+    return isinstance(flat, Enter) and flat.side is side
 
 
 @dataclass(frozen=True, slots=True)

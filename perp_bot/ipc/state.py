@@ -121,8 +121,10 @@ class FastSignalState(msgspec.Struct, frozen=True):
 class LimitState(msgspec.Struct, frozen=True):
     """One limit: used of limit, in its unit, with the full sentence."""
 
-    name: str  # stable: daily_loss, session_drawdown, max_drawdown, positions, cooldown, losing_weeks, margin
-    key: str  # config key
+    # stable: daily_loss, session_drawdown, max_drawdown, positions, cooldown, losing_weeks, margin; entries_today of a
+    # strategy with such a limit
+    name: str
+    key: str  # config key; of a strategy's own limit the name of its property
     used: float
     limit: float
     unit: str  # "fraction", "usd", "count", "seconds"

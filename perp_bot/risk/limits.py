@@ -24,8 +24,8 @@ _TOLERANCE = 1e-9  # relative: a size truncated to the limit itself is within it
 class LimitUse:
     """One limit: used of limit, in its unit, with the full sentence (the fields of `ipc.state.LimitState`)."""
 
-    name: str  # daily_loss, session_drawdown, max_drawdown, positions, cooldown, losing_weeks, margin
-    key: str  # config key
+    name: str  # daily_loss, session_drawdown, max_drawdown, positions, cooldown, losing_weeks, margin, entries_today
+    key: str  # config key; of a strategy's own limit the name of its property
     used: float
     limit: float
     unit: str  # "fraction", "usd", "count", "seconds"
@@ -59,6 +59,20 @@ def limits(config: Config, view: RiskView) -> tuple[LimitUse, ...]:
         _cooldown(config, view),
         _losing_weeks(config, view),
         _margin(config, view),
+    )
+
+
+def entries_today(strategy: str, most: int, view: RiskView) -> LimitUse:
+    """Return the use of a strategy's own limit of entries a UTC day."""
+    text = f"{view.entries_today} of {most} entries of {strategy} this UTC day"
+    return LimitUse(
+        "entries_today",
+        "max_trades_per_day",
+        float(view.entries_today),
+        float(most),
+        "count",
+        view.entries_today >= most,
+        text,
     )
 
 

@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from perp_bot.config.model import Config
 from perp_bot.core.money import usd
 from perp_bot.core.types import GateReason, Instrument, Regime
-from perp_bot.risk.limits import LimitUse, RiskView, exceeds, limits, margin_limit_usd
+from perp_bot.risk.limits import LimitUse, RiskView, entries_today, exceeds, limits, margin_limit_usd
 from perp_bot.strategies.regimes import factors
 
 # The journal's rule names of the limits whose screen name differs.
-_RULES = {"daily_loss": "daily_loss_limit", "positions": "max_positions", "margin": "margin_limit"}
+_RULES = {
+    "daily_loss": "daily_loss_limit",
+    "positions": "max_positions",
+    "margin": "margin_limit",
+    "entries_today": "max_trades_per_day",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +113,8 @@ def _equity_reasons(view: RiskView) -> list[GateReason]:
 
 def _trades_a_day_reasons(view: RiskView, request: EntryRequest) -> list[GateReason]:
     most = request.max_trades_per_day
-    if most is None or view.entries_today < most:
-        return []
-    return [
-        GateReason("max_trades_per_day", f"{view.entries_today} of {most} entries of {request.strategy} this UTC day")
-    ]
+    use = None if most is None else entries_today(request.strategy, most, view)
+    return [] if use is None or not use.breached else [_limit_reason(use)]
 
 
 def _limit_reason(use: LimitUse) -> GateReason:

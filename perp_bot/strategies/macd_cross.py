@@ -5,6 +5,9 @@ Entry, all at once:
 - LONG: the histogram crosses above 0 (it was at or below, it is above), RSI < overbought, volume >= its mean;
 - SHORT: it crosses below 0 (it was at or above, it is below), RSI > oversold, volume >= its mean.
 
+While an entry waits (`execution.entry_delay_candles`, or its order works) the cross is asked in its lasting form: the
+histogram is still on the entry's side of 0. RSI, volume and stop are asked of the newest candle as ever.
+
 The mean of the volume includes the candle itself. The stop is `stop_atr` x ATR from the close; no entry when that is
 nearer than `stop_min_pct` or farther than `stop_max_pct` of the close. The target is `reward_risk` such distances away.
 
@@ -93,7 +96,7 @@ class MacdCross:
     def on_candle(self, view: MarketView) -> Evaluation:
         """Evaluate the newest closed candle: the stop while a position is open, entries while flat."""
         inputs = _Inputs.of(view)
-        side = _side(inputs)
+        side = _side(inputs, view.waiting)
         conditions = self._conditions(inputs, side)
         thresholds = self._thresholds(inputs)
         if view.position is not None:
@@ -181,12 +184,14 @@ class MacdCross:
         return f"stop {distance / close:.3%} away, allowed {s.stop_min_pct:.2%} to {s.stop_max_pct:.0%}"
 
 
-def _side(inputs: _Inputs) -> Side | None:
-    """Return the side of a cross on this candle."""
+def _side(inputs: _Inputs, waiting: Side | None) -> Side | None:
+    """Return the side of a cross on this candle, or that of a waiting entry whose cross still stands."""
     if inputs.histogram is None or inputs.histogram_before is None:
         return None
     if inputs.histogram_before <= 0 < inputs.histogram:
         return Side.LONG
     if inputs.histogram_before >= 0 > inputs.histogram:
         return Side.SHORT
+    if waiting is not None and inputs.histogram * waiting.sign > 0:
+        return waiting
     return None

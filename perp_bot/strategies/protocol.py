@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from perp_bot.core.types import Candle, Enter, Exit, Hold, Position, Regime
+from perp_bot.core.types import Candle, Enter, Exit, Hold, Position, Regime, Side
 from perp_bot.indicators.row import IndicatorRow
 
 
@@ -37,6 +37,7 @@ class MarketView:
     position: Position | None
     provisional: bool = False
     signals: dict[str, float | int | str | None] | None = None
+    waiting: Side | None = None  # of an entry decided at an earlier close that is delayed or still works
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,4 +65,8 @@ class Strategy(Protocol):
         """Most entries of a UTC day; None: no limit of its own."""
 
     def on_candle(self, view: MarketView) -> Evaluation:
-        """Evaluate the newest closed candle."""
+        """Evaluate the newest closed candle.
+
+        Where `view.waiting` names a side the question is whether the conditions of that entry still hold: what is
+        true of one candle alone (a cross) is asked in its lasting form (still crossed).
+        """

@@ -70,7 +70,11 @@ class SnapshotBuilder:
         self._seq += 1
         desk, facts = self._desk, self._facts
         health = self._sources.health()
-        uses = limits.limits(desk.config, desk.risk_view(now_ms))
+        risk_view = desk.risk_view(now_ms)
+        uses = limits.limits(desk.config, risk_view)
+        most = desk.strategy.max_trades_per_day
+        if most is not None:
+            uses += (limits.entries_today(desk.strategy.name, most, risk_view),)
         status, reasons = self._status(uses)
         return StateSnapshot(
             protocol=PROTOCOL_VERSION,

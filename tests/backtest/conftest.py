@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "trading"))
 
 from desk_rig import QUARTER, START, DeskRig, config_of
 
-from perp_bot.config.model import SignalsConfig
+from perp_bot.config.model import Config, SignalsConfig
 from perp_bot.core.events import BoundaryClosed, CloseStatus, SeriesClose
 from perp_bot.core.types import Candle, CandleSource
 from perp_bot.data.db.reader import Reader
@@ -80,3 +82,12 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeskRig]:
 def _stored(rig: DeskRig, symbol: str) -> list[Candle]:
     with Reader(rig.db) as reader:
         return reader.last_candles(symbol, "15m", 4)[:-1]
+
+
+@pytest.fixture
+def copy(session: DeskRig, tmp_path: Path) -> Config:
+    """Return the settings of a copy of the session's database, to be tampered with."""
+    path = tmp_path / "copy.db"
+    with sqlite3.connect(session.db) as source, sqlite3.connect(path) as target:
+        source.backup(target)
+    return replace(session.config, data=replace(session.config.data, db_path=path))

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from market_rig import QUARTER, START, config_with, wandering, with_path
+from market_rig import QUARTER, START, coin, config_with, market_of, wandering, with_path
 
 from perp_bot.backtest import account_kernel
 from perp_bot.backtest.compiled import research_kernel
 from perp_bot.backtest.engine import RunOptions, run
 from perp_bot.backtest.grid import grid_of
+from perp_bot.backtest.kernel_macd_cross import MacdCrossKernel
 from perp_bot.backtest.kernel_mean_reversion import MeanReversionKernel
 from perp_bot.backtest.market import Market, Regimes
 from perp_bot.backtest.results import BacktestResult
@@ -121,6 +122,54 @@ def test_macd_cross_ends_in_every_way() -> None:
     kernel = run(config, market, "macd_cross")
     assert {"strategy_stop", "trailing_stop", "target", "timeout"} <= {row.exit_reason for row in kernel.trades.rows()}
     assert kernel.blocked["max_trades_per_day"] > 10
+    assert_same(kernel, run(config, market, "macd_cross", RunOptions(plain=True)))
+
+
+DELAYED = NO_LIMITS | {"macd__stop_atr": 1.0, "macd__max_trades_per_day": 1000, "risk__position_timeout_hours": 2.0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_cancelled", [True, False])
+@pytest.mark.parametrize("delay", [1, 3])
+def test_delayed_macd_cross_enters_while_its_cross_still_stands(delay: int, is_cancelled: bool) -> None:
+    """Both forms alike, never empty: crossed at bar i, on that side at every close up to i + d, with its own stop."""
+    config = config_with(
+        **DELAYED, execution__entry_delay_candles=delay, execution__cancel_if_signal_gone=is_cancelled,
+        risk__max_positions=3,
+    )  # fmt: skip
+    market = wandering(17, 3_000, coins=2, holes=1)
+    kernel = run(config, market, "macd_cross")
+    assert_same(kernel, run(config, market, "macd_cross", RunOptions(plain=True)))
+    trades = list(kernel.trades.rows())
+    assert len(trades) > 10
+    if not is_cancelled:
+        return
+    assert {row.side for row in trades} == {"long", "short"}
+    grid = grid_of(market)
+    columns = MacdCrossKernel().columns(grid, MacdCrossKernel().params(config))
+    names = [item.symbol for item in market.symbols]
+    for row in trades:
+        bar = (row.decided_ms - grid.first_ms) // grid.step_ms - 1
+        sign = 1 if row.side == "long" else -1
+        histogram = columns["histogram"][names.index(row.symbol)] * sign
+        assert (histogram[bar - delay : bar + 1] > 0).all()
+        assert histogram[bar - delay - 1] <= 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_delayed_macd_cross_on_prices_that_stand_still(seed: int) -> None:
+    """Where the histogram dies away to nothing its sign is that of the decision's own window."""
+    rng = np.random.default_rng(seed)
+    close = 100.0 + np.repeat(np.cumsum(rng.integers(-3, 4, 60)) * 0.5, rng.integers(1, 90, 60))
+    rows = [(px, px, px, px) for px in close]
+    config = config_with(
+        **DELAYED, execution__entry_delay_candles=2, macd__stop_min_pct=1e-6, macd__rsi_overbought=100.0,
+        macd__rsi_oversold=0.0,
+    )  # fmt: skip
+    market = market_of(coin(rows))
+    kernel = run(config, market, "macd_cross")
+    assert len(kernel.trades) > 0
     assert_same(kernel, run(config, market, "macd_cross", RunOptions(plain=True)))
 
 

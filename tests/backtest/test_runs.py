@@ -17,6 +17,7 @@ from perp_bot.backtest import runs, stored_run
 from perp_bot.backtest.metrics import as_json, measure
 from perp_bot.backtest.results import BacktestResult
 from perp_bot.backtest.run_diff import diff
+from perp_bot.backtest.trials import Seen
 from perp_bot.config.model import BacktestConfig, Config, DataConfig, Secrets, SignalsConfig
 from perp_bot.core.errors import StoreError, UsageError
 
@@ -118,7 +119,7 @@ def test_a_damaged_run_is_one_line_and_the_others_are_listed(tmp_path: Path, dam
     assert not isinstance(listed[good], str)
     with pytest.raises(StoreError, match=f"run {bad}: run.json"):
         runs.find(config, bad)
-    assert runs.trials(config, "mean_reversion", "d" * 16).count == 1
+    assert runs.trials(config, Seen.by(some_result())).count == 1
 
 
 def edit(folder: Path, **values: Any) -> None:
@@ -157,43 +158,117 @@ def test_a_kind_that_would_not_be_listed_is_refused(tmp_path: Path) -> None:
         runs.save(config_in(tmp_path), None, None, "walk-forward")
 
 
-def test_trials_are_remembered_by_strategy_and_data(tmp_path: Path) -> None:
-    """Other settings are other trials; the same run again is not; other data and other strategies do not count."""
+def later(candles: int, **given: Any) -> BacktestResult:
+    """Return a result whose 300 closes begin so many candles later."""
+    found = some_result(**given)
+    return replace(found, close_ms=found.close_ms + candles * STEP_MS)
+
+
+def tuned(config: Config, entry_z: float) -> Config:
+    return replace(config, signals=SignalsConfig(zscore_entry_threshold=entry_z))
+
+
+def test_trials_are_remembered_by_strategy_and_overlapping_data(tmp_path: Path) -> None:
+    """Other settings are other trials; other strategies, timeframes, coins and times do not count."""
     config = config_in(tmp_path)
-    other = replace(config, signals=SignalsConfig(zscore_entry_threshold=2.2))
-    for used in (config, config, other):
+    for used in (config, config, tuned(config, 2.2)):
         saved(used, some_result())
-    saved(config, some_result(data_hash="e" * 16))
     saved(config, some_result(strategy="macd_cross"))
-    found = runs.trials(config, "mean_reversion", "d" * 16)
+    saved(config, some_result(timeframe="1h"))
+    saved(config, some_result(symbols=("ETH",)))
+    saved(config, later(300))
+    found = runs.trials(config, Seen.by(some_result()))
     sharpe = measure(some_result()).sharpe
     assert (found.count, found.sharpes) == (2, (sharpe, sharpe))
-    assert runs.trials(config, "mean_reversion", "f" * 16).count == 0
-    assert runs.trials(config, "mean_reversion", "d" * 16, but=some_result()).count == 1
+    assert runs.trials(config, Seen.by(some_result(strategy="other"))).count == 0
+    assert runs.trials(config, Seen.by(some_result()), but=config).count == 1
+
+
+def test_a_later_end_or_one_more_candle_does_not_begin_the_search_anew(tmp_path: Path) -> None:
+    """Data that overlaps is the same data: its hash is another after every stored candle."""
+    config = config_in(tmp_path)
+    saved(tuned(config, 2.1), some_result())
+    saved(tuned(config, 2.2), later(-4, data_hash="e" * 16))
+    saved(tuned(config, 2.3), later(1, data_hash="f" * 16))
+    assert runs.trials(config, Seen.by(some_result())).count == 3
+    assert runs.trials(config, Seen.by(later(295))).count == 3  # the last close of the shortest
+    assert runs.trials(config, Seen.by(later(299))).count == 2
+    assert runs.trials(config, Seen.by(later(300))).count == 1
+    assert runs.trials(config, Seen.by(some_result(symbols=("BTC", "ETH")))).count == 3
+
+
+def test_the_same_settings_on_overlapping_data_are_one_trial(tmp_path: Path) -> None:
+    """Run again, cut short or with an hour less: the run that finished most speaks for them."""
+    config = config_in(tmp_path)
+    whole = some_result()
+    cut = replace(
+        whole, close_ms=whole.close_ms[:100], equity_usd=whole.equity_usd[:100], held_usd=whole.held_usd[:100],
+        is_partial=True,
+    )  # fmt: skip
+    for found in (cut, whole, cut, later(-4)):
+        saved(config, found)
+    tried = runs.trials(config, Seen.by(whole))
+    assert (tried.count, tried.sharpes) == (1, (measure(later(-4)).sharpe,))
+    assert runs.trials(config, Seen.by(whole), but=config).count == 0
+    saved(replace(config, backtest=BacktestConfig(cluster="tcp://host:8786", export_trades_csv=True)), whole)
+    assert runs.trials(config, Seen.by(whole)).count == 1  # neither makes another trade
+    saved(replace(config, backtest=BacktestConfig(seed=7)), whole)
+    assert runs.trials(config, Seen.by(whole)).count == 2
 
 
 def test_settings_of_every_strategy_make_trials(tmp_path: Path) -> None:
     """Another fast average of macd_cross is another try, as another threshold of mean_reversion is."""
     config = config_in(tmp_path)
+    crossed = some_result(strategy="macd_cross")
     for fast in (8, 9, 10, 9):
-        saved(replace(config, macd=replace(config.macd, fast=fast)), some_result(strategy="macd_cross"))
-    assert runs.trials(config, "macd_cross", "d" * 16).count == 3
+        saved(replace(config, macd=replace(config.macd, fast=fast)), crossed)
+    assert runs.trials(config, Seen.by(crossed)).count == 3
 
 
 def test_the_points_of_a_sweep_are_trials(tmp_path: Path) -> None:
     """A grid without one result names its strategy and data; undefined Sharpes count as trials, not as Sharpes."""
     config = config_in(tmp_path)
     sharpes = [math.nan, None, *np.linspace(-1, 1, 4998)]
-    run_id = runs.save(
-        config, None, None, "sensitivity", {"points": 5000}, strategy="mean_reversion", data_hash="d" * 16,
-        trial_sharpes=sharpes,
-    )  # fmt: skip
+    run_id = swept(config, {"axes": {"signals.adx_threshold": [20]}, "finished": 5000}, sharpes)
     run = runs.find(config, run_id)
     assert runs.result_of(config, run) is None
-    found = runs.trials(config, "mean_reversion", "d" * 16)
+    found = runs.trials(config, Seen.by(some_result()))
     assert found.count == 5000
     assert len(found.sharpes) == stored_run.MAX_SHARPES
     assert np.var(found.sharpes) == pytest.approx(np.var(np.linspace(-1, 1, 4998)), rel=0.01)
+
+
+def swept(config: Config, extra: dict[str, Any], sharpes: list[float | None], shift_ms: int = 0) -> str:
+    """Store a sweep of 15m candles of BTC over the closes of `some_result`."""
+    config = replace(config, trading=replace(config.trading, symbols=("BTC",)))
+    span_ms = (START_MS + STEP_MS + shift_ms, START_MS + 300 * STEP_MS + shift_ms)
+    return runs.save(
+        config, None, None, "sensitivity", extra, strategy="mean_reversion", data_hash="d" * 16, span_ms=span_ms,
+        trial_sharpes=sharpes,
+    )  # fmt: skip
+
+
+def test_the_same_sweep_again_counts_once_whatever_it_found(tmp_path: Path) -> None:
+    """Interrupted, or with one more candle, its results differ: its plan does not. Other axes are another sweep."""
+    config = config_in(tmp_path)
+    axes = {"signals.adx_threshold": [20, 25, 30]}
+    swept(config, {"axes": axes, "points": [0.1]}, [0.1])
+    swept(config, {"axes": axes, "points": [0.1, 0.2, 0.3]}, [0.1, 0.2, 0.3])
+    swept(config, {"axes": axes, "points": [0.1, 0.2]}, [0.1, 0.2], STEP_MS)
+    assert runs.trials(config, Seen.by(some_result())).count == 3
+    swept(config, {"axes": axes | {"signals.adx_threshold": [20, 40]}}, [0.1, 0.4])
+    assert runs.trials(config, Seen.by(some_result())).count == 5
+    swept(config, {"axes": axes}, [0.1] * 9, -300 * STEP_MS)
+    assert runs.trials(config, Seen.by(some_result())).count == 5
+
+
+def test_a_sweep_whose_span_was_not_stored_counts(tmp_path: Path) -> None:
+    """Runs of before: it may have looked at this data, and too many trials only make one more careful."""
+    config = config_in(tmp_path)
+    config = replace(config, trading=replace(config.trading, symbols=("BTC",)))
+    runs.save(config, None, None, "sensitivity", {}, strategy="mean_reversion", trial_sharpes=[0.1, 0.2])
+    assert runs.trials(config, Seen.by(some_result())).count == 2
+    assert runs.trials(config, Seen.by(some_result(symbols=("ETH",)))).count == 0
 
 
 def test_the_differences_are_named(tmp_path: Path) -> None:
@@ -203,8 +278,7 @@ def test_the_differences_are_named(tmp_path: Path) -> None:
     changed = [rows[0], trade(decided_ms=START_MS + STEP_MS, exit_px=102.0, gross_usd=2.0), rows[3],
                trade(decided_ms=START_MS + 9 * STEP_MS, side="short")]  # fmt: skip
     one = runs.find(config, saved(config, result([1000.0, 1003.4], rows)))
-    tuned = replace(config, signals=SignalsConfig(zscore_entry_threshold=2.2))
-    two = runs.find(config, saved(tuned, result([1000.0, 1004.4], changed)))
+    two = runs.find(config, saved(tuned(config, 2.2), result([1000.0, 1004.4], changed)))
     found = diff(one, two, runs.result_of(config, one), runs.result_of(config, two))
     assert [(c.name, c.first, c.second) for c in found.settings] == [("signals.zscore_entry_threshold", 2.0, 2.2)]
     assert {"total_return", "gross_usd", "net_usd", "best_usd"} <= {c.name for c in found.figures}

@@ -170,6 +170,10 @@ def test_commands_that_talk_to_a_venue_take_it(perpbot: RunCommand, name: str) -
         (["practice", "serve", "--speed", "0"], "perpbot: --speed '0': expected a number above 0, or step\n"),
         (["practice", "serve", "--port", "99999"], "perpbot: Invalid value for '--port'"),
         (["--config", "missing.yaml", "status"], "perpbot: missing.yaml: no such config file"),
+        (
+            ["compare", "--source", "papr"],
+            "perpbot: Invalid value for '--source': 'papr' is not one of 'paper', 'live'.",
+        ),
         (["kill", "--symbol", "BTC"], "perpbot: a kill latches everything"),
     ],
 )

@@ -90,6 +90,22 @@ def test_the_same_walk_again_is_no_new_trial(perpbot: RunCommand, stored: Path) 
     assert first["run"][-6:] == again["run"][-6:]
 
 
+def test_an_hour_less_of_data_forgets_no_trial(perpbot: RunCommand, stored: Path) -> None:
+    """Every command counts what was tried on data that overlaps; a backtest of the same settings is none besides."""
+    grid = ("sensitivity", "--param", "adx=20,40,100", "--json")
+    assert json.loads(perpbot(*grid).out)["best"]["trials"] == 3
+    shorter = json.loads(perpbot(*grid, "--to", "2024-01-12T23:00").out)
+    assert shorter["best"]["trials"] == 3  # the same sweep once more
+    for to in ("2024-01-11", "2024-01-12", "2024-01-11"):
+        tried = json.loads(perpbot("backtest", "--to", to, "--json").out)["honesty"]["trials"]
+        assert tried == 4  # the sweep's three and the settings in use
+    assert json.loads(perpbot("walkforward", *WALK, "--json").out)["honesty"]["trials"] == 10
+    before = json.loads(perpbot("backtest", "--to", "2023-12-20", "--json").out)["honesty"]["trials"]
+    assert before == 10
+    (stored / "config.yaml").write_text(LIVELY + "risk: {cooldown_seconds: 60}\n")
+    assert json.loads(perpbot("backtest", "--to", "2023-12-20", "--json").out)["honesty"]["trials"] == 11
+
+
 def test_too_little_data_is_one_line(perpbot: RunCommand, stored: Path) -> None:
     """With what is needed and what is there."""
     ran = perpbot("walkforward", "--grid", "grid.yaml")

@@ -18,6 +18,7 @@ from perp_bot.decision.delay import (
     pending_from_json,
     pending_to_json,
     step,
+    waiting_side,
 )
 from perp_bot.decision.exits import due_timeouts, next_timeout_ms, timeout_at_ms
 
@@ -57,6 +58,15 @@ def test_the_same_close_again_counts_once() -> None:
     assert once.pending == replace(WAITING, seen_ms=CLOSE + TF_MS, waited=1)
     again = advance(once.pending, Side.LONG, CLOSE + TF_MS)
     assert (again.outcome, again.pending) == (DelayOutcome.WAIT, once.pending)
+
+
+def test_what_waits_is_looked_at_at_every_next_close() -> None:
+    """At the one after the close it was last seen at; not once a close was missed, nor where nothing waits."""
+    assert waiting_side(WAITING, TF, CLOSE + TF_MS) is Side.LONG
+    assert waiting_side(WAITING, TF, CLOSE + 2 * TF_MS) is None
+    assert waiting_side(None, TF, CLOSE) is None
+    assert waiting_side(WAITING, TF, CLOSE) is None  # the close that decided it, once more
+    assert waiting_side(replace(WAITING, waited=1), TF, CLOSE) is Side.LONG  # a later one, once more
 
 
 def test_what_waits_survives_a_restart() -> None:

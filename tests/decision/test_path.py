@@ -37,6 +37,7 @@ from perp_bot.decision.delay import PendingEntry
 from perp_bot.decision.path import Boundary, BoundaryDecision, Decided, SymbolInput, decide_boundary
 from perp_bot.indicators.row import IndicatorRow
 from perp_bot.risk.manager import Blocks, Pause
+from perp_bot.strategies.macd_cross import MacdCross
 
 
 def decide(*items: SymbolInput, cfg: object = CONFIG, **changes: object) -> BoundaryDecision:
@@ -315,6 +316,62 @@ def test_a_delayed_entry_is_dropped_when_its_conditions_are_gone() -> None:
 def test_without_cancel_if_signal_gone_a_delayed_entry_goes_out_all_the_same() -> None:
     """The setting means what it says."""
     assert [sent for _, sent in run_delay([LONG, QUIET, QUIET], 2, cancel=False)] == [False, False, True]
+
+
+CROSSED_UP = IndicatorRow(rsi=55.0, atr=1.0, macd_histogram=0.2, macd_histogram_before=-0.1, volume_mean=10.0)
+STILL_UP = replace(CROSSED_UP, macd_histogram_before=0.1)
+BACK_DOWN = replace(CROSSED_UP, macd_histogram=-0.1, macd_histogram_before=0.2)
+
+
+def run_macd(rows: list[IndicatorRow | None], delay: int, *, cancel: bool = True) -> list[tuple[str, Decided]]:
+    """Decide consecutive closes of macd_cross with a delay, None: no candle; return (reason, outcome) of each."""
+    cfg = config(execution={"entry_delay_candles": delay, "cancel_if_signal_gone": cancel})
+    strategy = MacdCross(cfg.macd, "15m", 1)
+    pending: tuple[PendingEntry, ...] = ()
+    seen = []
+    for place, row in enumerate(rows):
+        close = CLOSE + place * TF_MS
+        seen_by = None if row is None else replace(view(row, close_ms=close), bars=512)
+        if seen_by is not None:
+            seen_by = replace(seen_by, candle=replace(seen_by.candle, close=100.0, volume=12.0))
+        made = boundary(item(row, close_ms=close, view=seen_by), close_ms=close, now_ms=close, pending=pending)
+        outcome = decide_boundary(cfg, strategy, made)
+        pending = outcome.pending
+        seen.append((outcome.decided[0].record.reason, outcome.decided[0]))
+    return seen
+
+
+def test_a_delayed_cross_goes_out_while_it_still_stands() -> None:
+    """d = 2: crossed at i, still crossed at i+1 and i+2, sent after i+2 with stop and target of that candle."""
+    seen = run_macd([CROSSED_UP, STILL_UP, STILL_UP, STILL_UP], 2)
+    assert [decided.intent is not None for _, decided in seen] == [False, False, True, False]
+    assert seen[1][0].startswith("long entry delayed: waited 1 of 2 closes")
+    intent = seen[2][1].intent
+    assert intent is not None
+    assert (intent.side, intent.stop_px, intent.target_px) == (OrderSide.BUY, 98.0, 104.0)
+    assert seen[3][0] == "no cross: histogram +0.1 to +0.2"  # nothing waits any more
+
+
+@pytest.mark.parametrize("between", [BACK_DOWN, replace(STILL_UP, volume_mean=13.0), None])
+def test_a_delayed_cross_is_dropped_when_it_or_its_filters_are_gone(between: IndicatorRow | None) -> None:
+    """Also by a missing candle: that it stands again afterwards is no new cross."""
+    seen = run_macd([CROSSED_UP, between, STILL_UP, STILL_UP], 2)
+    assert [decided.intent is not None for _, decided in seen] == [False] * 4
+    kept = run_macd([CROSSED_UP, BACK_DOWN, STILL_UP], 2, cancel=False)
+    assert kept[2][1].intent is not None
+
+
+def test_a_working_entry_of_a_cross_is_kept_while_it_still_stands() -> None:
+    """The order that rests at the next close was not sent for one candle."""
+    strategy = MacdCross(CONFIG.macd, "15m", 1)
+
+    def at_next_close(row: IndicatorRow) -> BoundaryDecision:
+        seen = view(row)
+        seen = replace(seen, candle=replace(seen.candle, close=100.0, volume=12.0), bars=512)
+        return decide_boundary(CONFIG, strategy, boundary(item(row, view=seen, live_entry=entry_order())))
+
+    assert at_next_close(STILL_UP).cancel_cloids == ()
+    assert at_next_close(BACK_DOWN).cancel_cloids == ("0xlive",)
 
 
 def test_delayed_entries_of_one_boundary_still_share_the_limits() -> None:

@@ -18,11 +18,11 @@ from decision_builders import (
     STRATEGY,
     TF_MS,
     book,
-    config,
     entry_order,
     series,
 )
 
+from perp_bot.config.model import Config
 from perp_bot.core.types import (
     Action,
     Candle,
@@ -40,7 +40,7 @@ from perp_bot.decision.view import build_view, columns_of
 from perp_bot.risk.manager import Blocks, Pause
 from perp_bot.strategies.macd_cross import MacdCross
 from perp_bot.strategies.mean_reversion import MeanReversion
-from perp_bot.strategies.parameters import params_from
+from perp_bot.strategies.parameters import params_from, params_of
 from perp_bot.strategies.protocol import MarketView, Strategy
 
 PARAMS = params_from(CONFIG.signals)
@@ -260,19 +260,19 @@ def test_another_config_or_another_candle_shows_in_the_row() -> None:
     assert redecide(record, candles, stricter, MeanReversion.from_config(stricter)) != record
 
 
-def test_a_delayed_entry_can_be_made_again() -> None:
-    """The entry that waited is part of the recorded state."""
-    cfg = config(execution={"entry_delay_candles": 1})
-    candles = series(560, seed=11)
+@pytest.mark.parametrize(
+    ("cfg", "strategy", "bars"), [(LOOSE, LOOSE_STRATEGY, 560), (MACD, MACD_STRATEGY, 1_000)], ids=["reversion", "macd"]
+)
+def test_a_delayed_entry_can_be_made_again(cfg: Config, strategy: Strategy, bars: int) -> None:
+    """The entry that waited is part of the recorded state, and so is the question whether a cross still stands."""
+    cfg = replace(cfg, execution=replace(cfg.execution, entry_delay_candles=1))
+    draw = random.Random(8)
+    candles = [replace(candle, volume=draw.uniform(0.5, 2.0)) for candle in series(bars, seed=11)]
     pending: tuple[PendingEntry, ...] = ()
-    seen_waiting = False
-    cfg = replace(cfg, signals=LOOSE.signals)
-    strategy = MeanReversion.from_config(cfg)
-    for known in range(520, 561):
+    waited = entered = 0
+    for known in range(520, bars + 1):
         candle = candles[known - 1]
-        made = build_view(
-            candle, columns_of(candles[:known]), params_from(cfg.signals), regime=Regime.NORMAL, position=None
-        )
+        made = build_view(candle, columns_of(candles[:known]), params_of(cfg), regime=Regime.NORMAL, position=None)
         boundary = Boundary(
             "15m",
             candle.close_ms,
@@ -285,10 +285,11 @@ def test_a_delayed_entry_can_be_made_again() -> None:
         )
         outcome = decide_boundary(cfg, strategy, boundary)
         record = outcome.decided[0].record
-        seen_waiting = seen_waiting or record.account["delayed_side"] is not None
+        waited += record.account["delayed_side"] is not None
+        entered += record.action is Action.ENTER
         pending = outcome.pending
         assert redecide(record, candles, cfg, strategy) == record
-    assert seen_waiting
+    assert waited > entered > 0
 
 
 def test_the_record_is_complete_and_flat() -> None:

@@ -80,12 +80,14 @@ def test_shipped_strategies_decide_on_the_past_alone(name: str, seed: int) -> No
 
 @pytest.mark.slow
 @pytest.mark.timeout(60)
+@pytest.mark.parametrize("delay", [0, 2])
 @pytest.mark.parametrize("name", registry.names())
-def test_compiled_strategies_act_on_the_past_alone(name: str) -> None:
-    """Entries with stop and target, and exit bits, at every bar."""
+def test_compiled_strategies_act_on_the_past_alone(name: str, delay: int) -> None:
+    """Entries with stop and target, those of waiting entries too, and exit bits, at every bar."""
     kernel = kernel_of(name)
     assert kernel is not None
-    found = check_kernel(CONFIG, name, kernel, market_of(3), bars=CHECKED)
+    config = replace(CONFIG, execution=replace(CONFIG.execution, entry_delay_candles=delay))
+    found = check_kernel(config, name, kernel, market_of(3), bars=CHECKED)
     assert found.finding is None
     assert (found.bars, found.decisions) == (CHECKED, 2 * CHECKED)
     assert found.entries >= 3

@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from parity_days import NEEDED, Lived, live, rig_in
+from parity_days import NEEDED, SETTINGS, Lived, live, rig_in
 
+from perp_bot.backtest import recorded
 from perp_bot.backtest.recorded import simulate
+from perp_bot.cli.comparing import compare
 from perp_bot.config.load import load_config
+from perp_bot.core.timeframes import iso
 from perp_bot.core.types import ClosedTrade, Fill
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("parity")]
@@ -80,20 +83,75 @@ def test_the_same_days_are_replayed_byte_for_byte(lived: Lived) -> None:
     assert found["rows"]["trades"] == len(lived.trades)
 
 
+def perpbot_compare(config_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "perp_bot", "--config", str(config_path), "compare", "--days", "365", *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
+
+
 def compared(config_path: Path, *options: str) -> dict[str, Any]:
-    """Return what `perpbot compare --days` says of a session."""
-    command = [sys.executable, "-m", "perp_bot", "--config", str(config_path), "compare", "--days", "365", "--json"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=1800, check=False)
+    """Return the one document of `perpbot compare --days --json` on a session: its decisions, its trades."""
+    done = perpbot_compare(config_path, "--json", *options)
     assert done.stdout, done.stderr
-    return json.loads(done.stdout.splitlines()[-1]) | {"exit_code": done.returncode}  # type: ignore[no-any-return]
+    return json.loads(done.stdout) | {"exit_code": done.returncode}  # type: ignore[no-any-return]
+
+
+def copy_of(lived: Lived, folder: Path) -> tuple[Path, Path]:
+    """Copy a session, to be tampered with; return its config and its database."""
+    shutil.copytree(lived.rig.folder, folder, ignore=shutil.ignore_patterns("*.log", "*.sock", "*.columns"))
+    return folder / "config.yaml", folder / "perp_bot.db"
+
+
+def run_sql(db: Path, *statements: tuple[str, tuple[Any, ...]]) -> None:
+    """Change one row with each statement."""
+    with sqlite3.connect(db) as connection:
+        for sql, parameters in statements:
+            assert connection.execute(sql, parameters).rowcount == 1
+    connection.close()
 
 
 def test_compare_finds_no_difference_on_the_recorded_market(lived: Lived) -> None:
-    """Every trade matched, no part of any of them apart, nothing remains."""
+    """Every decision identical, every trade matched, no part of any of them apart, nothing remains."""
     found = compared(lived.rig.config_path)
     assert (found["exit_code"], found["simulated_on"]) == (0, "recorded market")
+    assert (found["is_reproduced"], found["differences"], found["is_partial"]) == (True, [], False)
+    assert found["decisions"] == found["asked"] >= 3 * 96 * len(SETTINGS["trading"]["symbols"]) - 3
     assert (len(found["matched"]), found["missed"], found["extra"]) == (len(lived.trades), [], [])
     assert max(abs(part) for trade in found["matched"] for part in trade["parts"].values()) < 1e-7
+    assert abs(found["remainder_usd"]) < 1e-6
+
+
+def test_compare_with_days_as_json_fails_on_a_decision_that_differs(lived: Lived, tmp_path: Path) -> None:
+    """The trades may match to the last digit: a stored decision that does not come out again is exit code 1."""
+    config, db = copy_of(lived, tmp_path / "copy")
+    newest = "(SELECT max(seq) FROM decisions WHERE action = 'hold')"
+    run_sql(db, (f"UPDATE decisions SET reason = 'because' WHERE seq = {newest}", ()))
+    found = compared(config)
+    assert (found["exit_code"], found["is_reproduced"], found["is_explained"]) == (1, False, True)
+    assert [item["field"] for item in found["differences"]] == ["reason"]
+
+
+def test_an_interrupted_simulation_of_the_recording_is_compared_as_far_as_it_came(
+    lived: Lived, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C: exit code 130, what the simulation reached is matched without a difference, the rest is not missed."""
+    whole = recorded.decide_boundary  # type: ignore[attr-defined]  # the name that the simulation calls
+    seen: list[int] = []
+    half = len(lived.equity) // 2
+
+    def interrupted(*arguments: Any) -> Any:
+        if len(seen) == half:
+            raise KeyboardInterrupt
+        seen.append(1)
+        return whole(*arguments)
+
+    monkeypatch.setattr(recorded, "decide_boundary", interrupted)
+    config = load_config(lived.rig.config_path, env={})
+    code = compare(config, 365.0, "paper", on_candles=False, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert (code, found["is_partial"], found["is_reproduced"]) == (130, True, True)
+    reached = [trade for trade in lived.trades if trade.closed_ms <= found["to_ms"]]
+    assert 0 < len(reached) < len(lived.trades)
+    assert (len(found["matched"]), found["missed"], found["extra"]) == (len(reached), [], [])
     assert abs(found["remainder_usd"]) < 1e-6
 
 
@@ -110,20 +168,20 @@ def test_compare_explains_the_backtest_on_candles_to_nothing(lived: Lived) -> No
 
 def test_a_fill_shifted_by_a_cent_leaves_exactly_a_cent(lived: Lived, tmp_path: Path) -> None:
     """One entry fill a cent dearer in the store, and its trade with it: a cent a coin remains, in no other trade."""
-    shutil.copytree(lived.rig.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("*.log", "*.sock", "*.columns"))
-    config, db = tmp_path / "copy" / "config.yaml", tmp_path / "copy" / "perp_bot.db"
+    config, db = copy_of(lived, tmp_path / "copy")
     entries = {fill.fill_id: fill for fill in lived.fills if fill.role == "entry"}
     trade = next(t for t in lived.trades if entries[t.trade_id.removeprefix("trade:")].size == t.size)
     fill = entries[trade.trade_id.removeprefix("trade:")]
     cent = Decimal("0.01")
     lost = cent * trade.size * trade.side.sign
-    with sqlite3.connect(db) as connection:
-        connection.execute("UPDATE fills SET px = ? WHERE fill_id = ?", (str(fill.px + cent), fill.fill_id))
-        connection.execute(
+    run_sql(
+        db,
+        ("UPDATE fills SET px = ? WHERE fill_id = ?", (str(fill.px + cent), fill.fill_id)),
+        (
             "UPDATE trades SET entry_px = ?, gross_usd = ?, net_usd = ? WHERE trade_id = ?",
             (str(trade.entry_px + cent), str(trade.gross_usd - lost), str(trade.net_usd - lost), trade.trade_id),
-        )
-    connection.close()
+        ),
+    )
     found = compared(config)
     left = [one for one in found["matched"] if abs(one["remainder_usd"]) > 1e-6]
     assert [(one["symbol"], one["decided_ms"]) for one in left] == [
@@ -131,6 +189,46 @@ def test_a_fill_shifted_by_a_cent_leaves_exactly_a_cent(lived: Lived, tmp_path: 
     ]
     assert left[0]["remainder_usd"] / float(trade.size) == pytest.approx(-0.01 * trade.side.sign, abs=1e-9)
     assert (found["exit_code"] == 1) == (abs(left[0]["remainder_usd"]) >= 0.005)
+
+
+@pytest.mark.parametrize("moved", ["entry price", "exit price", "fee"])
+def test_a_fill_shifted_by_a_cent_of_money_leaves_exactly_one_cent(lived: Lived, tmp_path: Path, moved: str) -> None:
+    """One stored fill, and its trade's net with it, 0.01 USD worse: that cent is printed as the trade's remainder.
+
+    Whatever of the fill carries it: the parts are made of recorded inputs, so none of them takes the cent up.
+    """
+    config, db = copy_of(lived, tmp_path / "copy")
+    cent = Decimal("0.01")
+    fills = {fill.fill_id: fill for fill in lived.fills}
+    trade = next(t for t in lived.trades if fills[t.trade_id.removeprefix("trade:")].size == t.size)
+    entry = fills[trade.trade_id.removeprefix("trade:")]
+    last = next(f for f in lived.fills if f.symbol == trade.symbol and f.venue_ms == trade.closed_ms)
+    worse = cent / trade.size * trade.side.sign  # USD a coin: dearer to buy, cheaper to sell
+    net = ("UPDATE trades SET net_usd = ? WHERE trade_id = ?", (str(trade.net_usd - cent), trade.trade_id))
+    if moved == "fee":
+        change = ("UPDATE fills SET fee_usd = ? WHERE fill_id = ?", (str(entry.fee_usd + cent), entry.fill_id))
+        booked = ("fees_usd", trade.fees_usd + cent)
+    elif moved == "entry price":
+        change = ("UPDATE fills SET px = ? WHERE fill_id = ?", (str(entry.px + worse), entry.fill_id))
+        booked = ("entry_px", trade.entry_px + worse)
+    else:
+        change = ("UPDATE fills SET px = ? WHERE fill_id = ?", (str(last.px - worse), last.fill_id))
+        booked = ("exit_px", trade.exit_px - worse)
+    run_sql(
+        db, change, net, (f"UPDATE trades SET {booked[0]} = ? WHERE trade_id = ?", (str(booked[1]), trade.trade_id))
+    )
+    done = perpbot_compare(config)
+    assert done.returncode == 1, done.stderr  # half a cent or more is not explained
+    decided = iso(int(trade.entry_decision_id.rpartition(":")[2]))
+    lines = [line for line in done.stdout.splitlines() if "; remainder" in line]
+    told = {line.split(": net")[0].strip(): line for line in lines}
+    mine = told.pop(f"{decided} {trade.side:5} {trade.symbol}")
+    assert mine.endswith("net -0.0100 USD apart: no difference; remainder -0.0100")
+    assert len(told) == len(lived.trades) - 1
+    assert all(line.endswith("net +0.0000 USD apart: no difference; remainder +0.0000") for line in told.values())
+    assert "  largest remainder -0.0100 USD" in done.stdout.splitlines()
+    (left,) = [one for one in compared(config)["matched"] if abs(one["remainder_usd"]) > 1e-6]
+    assert left["remainder_usd"] == pytest.approx(-0.01, abs=1e-9)
 
 
 def test_backtest_runs_on_the_recording_too(lived: Lived) -> None:

@@ -75,6 +75,47 @@ def test_from_zero_is_a_cross_and_to_zero_is_none() -> None:
     assert isinstance(decide(replace(LONG_ROW, macd_histogram=0.0)), Hold)
 
 
+ABOVE = replace(LONG_ROW, macd_histogram_before=0.05)  # crossed at an earlier candle
+BELOW = replace(SHORT_ROW, macd_histogram_before=-0.05)
+
+
+def test_a_waiting_entry_is_asked_whether_its_cross_still_stands() -> None:
+    """A cross is true of one candle; an entry that waits goes on while the histogram stays on its side of 0."""
+    found = decide(ABOVE, waiting=Side.LONG)
+    assert isinstance(found, Enter)
+    assert (found.side, found.stop_px, found.target_px) == (Side.LONG, 98.0, 104.0)
+    found = decide(BELOW, waiting=Side.SHORT)
+    assert isinstance(found, Enter)
+    assert (found.side, found.stop_px, found.target_px) == (Side.SHORT, 102.0, 96.0)
+    assert STRATEGY.on_candle(view(ABOVE, waiting=Side.LONG)).conditions["cross"] is True
+
+
+@pytest.mark.parametrize(
+    ("row", "waiting", "reason"),
+    [
+        (ABOVE, None, "no cross: histogram +0.05 to +0.2"),
+        (ABOVE, Side.SHORT, "no cross: histogram +0.05 to +0.2"),
+        (BELOW, Side.LONG, "no cross: histogram -0.05 to -0.2"),
+        (replace(ABOVE, macd_histogram=0.0), Side.LONG, "no cross: histogram +0.05 to +0"),
+        (replace(ABOVE, rsi=70.0), Side.LONG, "no long: RSI 70.0 not < 70"),
+        (replace(ABOVE, volume_mean=12.5), Side.LONG, "no long: volume 12 below its mean of 12.5"),
+        (replace(ABOVE, atr=5.5), Side.LONG, "no long: stop 11.000% away, allowed 0.10% to 10%"),
+    ],
+)
+def test_a_waiting_entry_is_given_up_when_a_condition_is_gone(
+    row: IndicatorRow, waiting: Side | None, reason: str
+) -> None:
+    """The histogram on the other side or at 0, and every filter as at first; what does not wait needs a cross."""
+    assert decide(row, waiting=waiting) == Hold("BTC", reason)
+
+
+def test_a_cross_the_other_way_is_the_other_sides() -> None:
+    """Whatever waits."""
+    found = decide(SHORT_ROW, waiting=Side.LONG)
+    assert isinstance(found, Enter)
+    assert found.side is Side.SHORT
+
+
 def test_volume_at_its_mean_is_enough() -> None:
     """At least."""
     assert isinstance(decide(replace(LONG_ROW, volume_mean=12.0)), Enter)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from desk_rig import QUARTER, START, DeskRig
+from rich.console import Console
 
+from perp_bot.cli.status_view import render
+from perp_bot.core.clock import monotonic_s
 from perp_bot.core.timeframes import DAY_MS
 from perp_bot.core.types import Action, DecisionRecord, Enter, Exit, Side
 from perp_bot.decision.facts import restored
+from perp_bot.ipc.state import LimitState, StateSnapshot
+from perp_bot.trading.snapshot import RunFacts, SnapshotBuilder, Sources
 
 
 @pytest.fixture
@@ -77,3 +84,41 @@ def test_a_strategy_without_a_limit_is_never_asked(rig: DeskRig) -> None:
     rig.script.max_trades_per_day = None
     assert asked(rig).action is Action.ENTER
     assert asked(rig, "ETH").action is Action.ENTER
+
+
+def shown(rig: DeskRig) -> StateSnapshot:
+    """Return the state as `perpbot status` takes it from the socket."""
+    facts = RunFacts("boot", 1, START, monotonic_s(), "practice", "http://127.0.0.1:1", None, "made up", frozenset())
+    sources = Sources(lambda: rig.market.feed, lambda: None, lambda: 0, lambda: 0.5, lambda: None)
+    made = SnapshotBuilder(rig.desk, facts, sources)
+    made.phase = "RUNNING"
+    return msgspec.json.decode(msgspec.json.encode(made.build(rig.now_ms, 0)), type=StateSnapshot)
+
+
+def in_words(state: StateSnapshot) -> str:
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(width=160, record=True, file=nowhere)
+        console.print(render(state, 0.0))
+        return console.export_text()
+
+
+def test_the_limit_is_shown_like_the_others_with_what_is_used_of_it(rig: DeskRig) -> None:
+    """One of two, then two of two, at its limit, in the words of the gate; it ends with the day, and is no pause."""
+    found = shown(rig)
+    assert found.limits[-1] == LimitState(
+        "entries_today", "max_trades_per_day", 1.0, 2.0, "count", False, "1 of 2 entries of scripted this UTC day"
+    )
+    assert asked(rig).action is Action.ENTER
+    found = shown(rig)
+    assert (found.limits[-1].used, found.limits[-1].limit, found.limits[-1].breached) == (2.0, 2.0, True)
+    (line,) = [line for line in in_words(found).splitlines() if "entries_today" in line]
+    assert " ".join(line.split()) == "entries_today AT LIMIT 2 of 2 entries of scripted this UTC day"
+    assert found.status == "RUNNING"
+    rig.step(START // DAY_MS * DAY_MS + DAY_MS)
+    assert (shown(rig).limits[-1].used, shown(rig).limits[-1].breached) == (0.0, False)
+
+
+def test_a_strategy_without_a_limit_shows_none(rig: DeskRig) -> None:
+    """Nothing of nothing is no limit."""
+    rig.script.max_trades_per_day = None
+    assert "entries_today" not in {limit.name for limit in shown(rig).limits}

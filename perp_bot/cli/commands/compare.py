@@ -6,7 +6,6 @@ import click
 
 from perp_bot.cli import options
 from perp_bot.cli.invocation import Invocation
-from perp_bot.core.errors import EXIT_OK
 
 
 @click.command(
@@ -18,24 +17,20 @@ Examples:
 """
 )
 @click.option("--days", type=click.FloatRange(min=0, min_open=True), metavar="N",
-              help="Also run the backtest of the last N days and match its trades with the session's.")  # fmt: skip
-@click.option("--source", default="paper", show_default=True, metavar="NAME", help="Whose trades: paper or live.")
+              help="Only the last N days, and beside the backtest of the same days.")  # fmt: skip
+@click.option("--source", type=click.Choice(["paper", "live"]), default="paper", show_default=True,
+              help="Whose decisions and trades.")  # fmt: skip
 @click.option("--candles", "on_candles", is_flag=True, help="Backtest on candles even where the market was recorded.")
 @options.as_json
 @click.pass_obj
 def compare(call: Invocation, days: float | None, source: str, on_candles: bool, as_json: bool) -> int:
     """Decide a recorded session again, offline, and set it beside the backtest of the same days.
 
-    Every stored decision must come out identical (exit code 1 otherwise). With --days the trades are matched by
-    deciding candle; what differs is taken apart, and what split the paths is named.
+    Every stored decision must come out identical (exit code 1 otherwise). With --days those of the last N days are
+    made again, and their trades matched by deciding candle; what differs is taken apart, and what split the paths is
+    named. Exit code 1 also where half a cent remains unexplained and where nothing is stored to compare; 130 when
+    interrupted: what was compared is shown, marked partial.
     """
-    config = call.load()
-    if days is None or not as_json:
-        from perp_bot.backtest.redecide import main
-
-        code = main(config, as_json)
-        if days is None or code != EXIT_OK:
-            return code
     from perp_bot.cli.comparing import compare as run
 
-    return run(config, days, source, on_candles=on_candles, as_json=as_json)
+    return run(call.load(), days, source, on_candles=on_candles, as_json=as_json)

@@ -146,9 +146,11 @@ class Reader:
 
     # ------------------------------------------------------------ decisions and events
 
-    def decisions(self, limit: int, symbol: str | None = None, since_ms: int | None = None) -> list[DecisionRecord]:
+    def decisions(
+        self, limit: int, symbol: str | None = None, since_ms: int | None = None, source: str | None = None
+    ) -> list[DecisionRecord]:
         """Return the newest `limit` journal rows, newest last; of closes at or after `since_ms` if given."""
-        where, parameters = _where(("symbol=?", symbol), ("close_ms>=?", since_ms))
+        where, parameters = _where(("symbol=?", symbol), ("close_ms>=?", since_ms), ("source=?", source))
         rows = self._rows(
             f"SELECT {decode.DECISION_COLUMNS} FROM decisions{where} ORDER BY seq DESC LIMIT ?",
             (*parameters, max(0, limit)),
