@@ -70,6 +70,7 @@ class Regimes:
 
     venue_ms: Times
     regime: NDArray[np.int8]
+    max_age_ms: int | None = None  # one older than this is not used; None: each holds until the next one
 
 
 @dataclass(frozen=True, slots=True, eq=False)

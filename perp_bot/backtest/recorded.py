@@ -14,7 +14,10 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import msgspec
+import numpy as np
 
+from perp_bot.backtest.grid import REGIMES, regimes_at
+from perp_bot.backtest.market import Regimes
 from perp_bot.backtest.market_tape import Tape
 from perp_bot.config.model import Config
 from perp_bot.core.events import BoundaryClosed, CloseStatus, FundingSettled, MissedMinutes, SeriesClose
@@ -77,6 +80,7 @@ class RecordedRun:
     orders: Mapping[str, Order]  # by cloid
     missing_hours: int
     resumes: int
+    regimes: Regimes | None  # that it was decided with
     is_whole: bool  # the recording reaches to the orderly end of its session
     is_cut: bool  # the simulation was interrupted
 
@@ -86,14 +90,17 @@ def simulate(
     recording: Recording,
     rates: Rates | None = None,
     progress: Callable[[int], None] | None = None,
+    regimes: Regimes | None = None,
 ) -> RecordedRun:
     """Run the configured strategy over a recorded market. An interrupt ends the run; what came before is kept.
+
+    A recording holds no regimes: `regimes` are the store's, and where it has none the regime is NORMAL.
 
     Raises:
         StoreError: the recording cannot be read or holds no beginning.
     """
     reader = SessionReader(recording)
-    run = _Run(config, reader.opening(), rates or {})
+    run = _Run(config, reader.opening(), rates or {}, regimes)
     is_cut = False
     try:
         for count, item in enumerate(reader.each_pass(), start=1):
@@ -153,8 +160,9 @@ class _Market:
 class _Run:
     """One simulated account over a recorded market."""
 
-    def __init__(self, config: Config, opening: Opening, rates: Rates) -> None:
+    def __init__(self, config: Config, opening: Opening, rates: Rates, regimes: Regimes | None) -> None:
         self._config = config
+        self._regimes = regimes
         self._strategy: Strategy = registry.create(config.trading.strategy, config)
         self._window = decision_window(params_of(config))
         self._listed: dict[str, Instrument] = {item.symbol: item for item in opening.instruments}
@@ -199,7 +207,7 @@ class _Run:
         return RecordedRun(
             self._account.trades, tuple(self._fills), tuple(self._paid), tuple(self._journal), tuple(self._equity),
             self._account.positions, self._risk, self._tape, self._orders, self._missing_hours + len(self._due),
-            self._resumes, is_whole, is_cut,
+            self._resumes, self._regimes, is_whole, is_cut,
         )  # fmt: skip
 
     # ------------------------------------------------------------ one moment
@@ -479,7 +487,7 @@ class _Run:
             close_ms=event.close_ms,
             now_ms=now_ms,
             source=SOURCE,
-            regime=Regime.NORMAL,
+            regime=self._regime(event.close_ms),
             symbols=inputs,
             risk=self._view(event.close_ms),
             pending=self._pending,
@@ -499,6 +507,10 @@ class _Run:
             if item.intent is not None:
                 self._send(item.intent, now_ms)
         self._note_equity(event.close_ms)
+
+    def _regime(self, close_ms: int) -> Regime:
+        """Return the regime that was known at a close."""
+        return REGIMES[int(regimes_at(self._regimes, np.array([close_ms]))[0])]
 
     def _input(self, item: SeriesClose, close_ms: int) -> SymbolInput:
         series = self._series[item.symbol]
@@ -529,7 +541,7 @@ class _Run:
             rows[-1],
             columns_of(rows[-self._window :]),
             params_of(self._config),
-            regime=Regime.NORMAL,
+            regime=self._regime(close_ms),
             position=self._account.position(symbol),
             provisional=is_provisional,
         )

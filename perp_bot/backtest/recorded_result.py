@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from perp_bot.backtest.data_notes import funding_note
 from perp_bot.backtest.recorded import RecordedRun, simulate
+from perp_bot.backtest.regimes import regime_note, stored_regimes
 from perp_bot.backtest.results import BacktestResult, SimulatedTrade, Trades
 from perp_bot.config.model import Config
 from perp_bot.core.errors import UsageError
-from perp_bot.core.timeframes import HOUR_MS
+from perp_bot.core.timeframes import HOUR_MS, length_ms
 from perp_bot.core.types import Action, ClosedTrade, Fill, Liquidity, OrderRole
 from perp_bot.data.db.reader import Reader
 from perp_bot.data.recordings import Recording
@@ -25,7 +27,8 @@ def run_recorded(config: Config, session: Recording, progress: Callable[[int], N
         StoreError: the recording cannot be read.
     """
     check_recorded(config, session)
-    return result_of_run(config, session, simulate(config, session, stored_rates(config), progress))
+    run = simulate(config, session, stored_rates(config), progress, stored_regimes(config))
+    return result_of_run(config, session, run)
 
 
 def check_recorded(config: Config, session: Recording) -> None:
@@ -61,11 +64,14 @@ def result_of_run(config: Config, session: Recording, run: RecordedRun) -> Backt
         if record.action is Action.BLOCKED
         for rule in {reason.rule for reason in record.blocked_by}
     )
+    step_ms = length_ms(config.data.primary_timeframe)
     notes = [f"market recorded in {session.name}: its books, trades and marks, nothing of its orders"]
     if not run.is_whole:
         notes.append("the recording has no end: what came before it is simulated")
     if run.missing_hours:
-        notes.append(f"{run.missing_hours:,} hours were held without a known funding rate: funding is incomplete")
+        notes.append(funding_note(run.missing_hours))
+    if times:
+        notes.append(regime_note(run.regimes, times[0], times[-1], step_ms))
     return BacktestResult(
         strategy=config.trading.strategy,
         symbols=config.trading.symbols,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from perp_bot.cli.output import put_json, say
 from perp_bot.cli.research_case import ResearchCase
+from perp_bot.cli.targets import refuse_unwritable
 from perp_bot.core.errors import EXIT_INTERRUPTED, EXIT_OK
 
 if TYPE_CHECKING:
@@ -33,10 +34,12 @@ def backtest(
     from perp_bot.backtest.engine import RunOptions, run
     from perp_bot.backtest.metrics import measure
 
+    refuse_unwritable("--report", report)
+    refuse_unwritable("--trades", trades)
     config = case.config
     if compounding:
         config = replace(config, backtest=replace(config.backtest, compounding=True))
-    market = case.market()
+    market = case.market() if recording is not None else case.decidable_market()
     if recording is not None:
         result = _on_recording(config, case.strategy, recording)
         market = replace(market, data_hash=result.data_hash)

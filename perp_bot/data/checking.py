@@ -67,11 +67,17 @@ def findings(db_path: Path) -> Iterator[Finding]:
     spans = _spans(db_path)
     for span in spans:
         found = read_candles(db_path, span.symbol, span.timeframe)
-        for kind in (_gaps, _off_grid, _impossible, _quiet, _jumps, _spikes):
+        for kind in (_gaps, _off_grid, _impossible, oddities):
             yield from kind(found)
     for symbol in sorted({span.symbol for span in spans}):
         mine = [span for span in spans if span.symbol == symbol]
         yield from _funding_gaps(db_path, symbol, min(span.first_ms for span in mine), max(map(_end_ms, mine)))
+
+
+def oddities(found: CandleArrays) -> Iterator[Finding]:
+    """Yield what is lawful and still no market: dead stretches, jumps, spikes."""
+    for kind in (_quiet, _jumps, _spikes):
+        yield from kind(found)
 
 
 def _spans(db_path: Path) -> list[SeriesSpan]:

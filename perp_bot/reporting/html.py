@@ -18,7 +18,7 @@ from perp_bot.core.money import pct, usd
 from perp_bot.reporting import curve_charts, price_charts, trade_charts
 from perp_bot.reporting.heatmap import ParameterGrid, heatmap
 from perp_bot.reporting.months import by_month
-from perp_bot.reporting.summary import luck_lines, qualifiers
+from perp_bot.reporting.summary import is_under_water, luck_lines, qualifiers
 from perp_bot.reporting.words import by_unit, day, length, on_page, ratio
 from perp_bot.version import VERSION
 
@@ -32,7 +32,7 @@ class ReportExtras:
     """What a report shows when it is given."""
 
     honesty: Honesty | None = None
-    grid: ParameterGrid | None = None
+    grids: tuple[ParameterGrid, ...] = ()  # a map each
     run_id: str | None = None
     seed: int | None = None
     sections: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()  # further ones: title, sentences with a label
@@ -85,9 +85,9 @@ def _sections(result: BacktestResult, metrics: Metrics, market: Market | None, e
     present = [item for item in pairs if item]
     if present:
         yield f'<div class="pair">{"".join(present)}</div>'
-    if extras.grid is not None:
-        about = f"{on_page(extras.grid.figure)}; the outlined cell is in use"
-        yield _section("Parameters", heatmap(extras.grid), about)
+    for grid in extras.grids:
+        outlined = "" if grid.chosen is None else "; the outlined cell is in use"
+        yield _section(f"{grid.y_name} and {grid.x_name}", heatmap(grid), f"{on_page(grid.figure)}{outlined}")
     for title, sentences in extras.sections:
         yield _section(title, _pairs_list(sentences))
     if extras.honesty is not None:
@@ -137,6 +137,8 @@ def _head(result: BacktestResult, metrics: Metrics, extras: ReportExtras) -> str
 def _cards(metrics: Metrics, honesty: Honesty | None) -> str:
     mark = "*" if metrics.incomplete else ""
     fall = f"{usd(metrics.max_drawdown_usd)} USD, {length(metrics.drawdown_duration_ms)}"
+    if is_under_water(metrics):
+        fall += ", not recovered"
     won = f"{pct(metrics.win_rate, digits=1)} won, {pct(metrics.exposure, digits=1)} exposed"
     cards = [
         ("net", f"{usd(metrics.net_usd, sign=True)}{mark}", f"USD, gross {usd(metrics.gross_usd, sign=True)}",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cli_run import Ran, RunCommand
+from research_store import GRID, LIVELY, store_candles
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ipc"))  # ipc_samples, shared with the socket's tests
 
@@ -42,3 +43,12 @@ def perpbot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         return Ran(code, captured.out, captured.err)
 
     return command
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """A database with 60 days of hourly candles, a lively config and a small grid, where the command line looks."""
+    store_candles(tmp_path / "perp_bot.db")
+    (tmp_path / "config.yaml").write_text(LIVELY)
+    (tmp_path / "grid.yaml").write_text(GRID)
+    return tmp_path

@@ -84,7 +84,7 @@ def grid() -> ParameterGrid:
 def test_it_holds_every_part_and_loads_nothing() -> None:
     """All sections are there; no script, no link, no address of anywhere."""
     found, there = session(notes=("BTC: 20 % of the candles are generated",))
-    text = page_of(found, there, grid=grid(), run_id="0001-backtest-abcdef", seed=42)
+    text = page_of(found, there, grids=(grid(),), run_id="0001-backtest-abcdef", seed=42)
     page = Page(text)
     for heading in ("Equity", "Drawdown", "BTC: price, entries, exits", "BTC: the last trades", "Months", "Trades",
                     "Adverse excursion", "From price moves to net", "The same trades, drawn again", "Parameters",
@@ -99,7 +99,7 @@ def test_it_holds_every_part_and_loads_nothing() -> None:
 def test_every_picture_is_well_formed_and_finite() -> None:
     """Each SVG parses, says what it shows, and has no NaN or infinity in it."""
     found, there = session()
-    pictures = re.findall(r"<svg.*?</svg>", page_of(found, there, grid=grid()), re.DOTALL)
+    pictures = re.findall(r"<svg.*?</svg>", page_of(found, there, grids=(grid(),)), re.DOTALL)
     labelled = [ElementTree.fromstring(picture).get("aria-label") for picture in pictures]
     assert len([label for label in labelled if label]) == 9
     assert not re.search(r"\bnan\b|\binf\b", "".join(pictures))
@@ -118,7 +118,7 @@ def test_markup_in_a_text_is_shown_as_text(where: str) -> None:
     if where == "rule":
         found = replace(found, blocked={EVIL: 3})
     named = ParameterGrid(EVIL, EVIL, [1.0, 2.0], EVIL, [1.0], [[1.0, None]])
-    text = page_of(found, there, grid=named if where == "grid" else None, run_id=EVIL)
+    text = page_of(found, there, grids=(named,) if where == "grid" else (), run_id=EVIL)
     assert "<script" not in text
     assert visible(EVIL) in Page(text).words
     assert text.encode()  # a lone surrogate would not be written
