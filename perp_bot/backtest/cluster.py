@@ -46,7 +46,7 @@ def sweep_on_cluster(
     `block_points`: how many a block has; None: as many as take `BLOCK_S`.
 
     Raises:
-        UsageError: Dask is not installed here, or the workers run another perpbot.
+        UsageError: Dask is not installed here, the address is none, or the workers run another perpbot.
         ClusterAway: no scheduler answers, it has no workers, or it went away.
         PerpBotError: a block ran out of memory, or kills every worker that takes it.
     """
@@ -83,6 +83,7 @@ def _client(address: str) -> Iterator[Any]:
     for name in list(logging.root.manager.loggerDict):  # Dask sets the level of each; what they say, we say in a line
         if name.partition(".")[0] == "distributed":
             logging.getLogger(name).setLevel(logging.CRITICAL)
+    _refuse_bad_address(address)
     try:
         client = Client(address, timeout=f"{CONNECT_S}s", set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
@@ -95,6 +96,21 @@ def _client(address: str) -> Iterator[Any]:
         yield client
     finally:
         client.close(timeout=CONNECT_S)
+
+
+def _refuse_bad_address(address: str) -> None:
+    """Raise UsageError for what is no address: a Client that cannot read it prints a traceback when it is freed."""
+    from distributed.comm.addressing import get_address_host_port
+
+    try:
+        host, port = get_address_host_port(address)
+        is_lawful = bool(host) and 0 < port < 65_536
+    except ValueError:
+        is_lawful = False
+    if not is_lawful:
+        raise UsageError(
+            f"--cluster / backtest.cluster {address!r} is no address; it is tcp://HOST:PORT of a scheduler"
+        )
 
 
 def _same_program(client: Any, address: str) -> None:

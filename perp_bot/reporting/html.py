@@ -13,6 +13,7 @@ from perp_bot.backtest.honesty import SURE, Honesty
 from perp_bot.backtest.market import Market
 from perp_bot.backtest.metrics import Metrics
 from perp_bot.backtest.results import BacktestResult
+from perp_bot.core.counting import counted
 from perp_bot.core.errors import StoreError
 from perp_bot.core.money import pct, usd
 from perp_bot.reporting import curve_charts, price_charts, trade_charts
@@ -120,14 +121,14 @@ def _head(result: BacktestResult, metrics: Metrics, extras: ReportExtras) -> str
     if len(result.close_ms):
         first, last = int(result.close_ms[0]), int(result.close_ms[-1])
         span = f"{day(first)} to {day(last)} ({length(last - first)})"
-    facts = [result.timeframe, span, f"{result.rows:,} candles"]
+    facts = [result.timeframe, span, counted(result.rows, "candle")]
     if extras.run_id:
         facts.append(f"run {extras.run_id}")
     badges = []
     if result.is_partial:
         badges.append("interrupted: a part of it")
     if metrics.incomplete:
-        badges.append(f"funding incomplete: {result.missing_funding_hours:,} hours unknown")
+        badges.append(f"funding incomplete: {counted(result.missing_funding_hours, 'hour')} unknown")
     marks = "".join(f'<span class="badge">{on_page(words)}</span>' for words in badges)
     chips = "".join(f"<span>{on_page(words)}</span>" for words in facts)
     title = f"<h1>{on_page(result.strategy)} <em>on</em> {on_page(', '.join(result.symbols))}</h1>"
@@ -223,7 +224,7 @@ def _excursions(result: BacktestResult) -> str:
 def _costs(result: BacktestResult, metrics: Metrics) -> str:
     if not len(result.trades):
         return ""
-    missing = f"; funding of {result.missing_funding_hours:,} hours is not known" if metrics.incomplete else ""
+    missing = f"; funding of {counted(result.missing_funding_hours, 'hour')} is not known" if metrics.incomplete else ""
     about = f"closed trades, USD; price moves are at the prices that were due{missing}"
     return _section("From price moves to net", trade_charts.waterfall_chart(metrics), about)
 

@@ -92,7 +92,7 @@ def _head(result: BacktestResult, run_id: str | None) -> Iterator[str]:
     span = "no candle was decided"
     if len(result.close_ms):
         first, last = int(result.close_ms[0]), int(result.close_ms[-1])
-        span = f"{day(first)} to {day(last)}, {result.rows:,} candles"
+        span = f"{day(first)} to {day(last)}, {counted(result.rows, 'candle')}"
     partial = ", interrupted: a part of it" if result.is_partial else ""
     yield f"{result.strategy} on {where}, {result.timeframe}: {span}{partial}"
     if run_id is not None:

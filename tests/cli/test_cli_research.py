@@ -206,7 +206,8 @@ def test_lookahead_on_too_few_candles_is_said(perpbot: RunCommand, stored: Path)
 
 def test_a_sensitivity_without_a_trade_says_so(perpbot: RunCommand, stored: Path) -> None:
     """Not robust, and why."""
-    shown = perpbot("sensitivity", "--param", "bb_std=9,10").out
+    (stored / "config.yaml").write_text(LIVELY.replace("bollinger_std: 1.0", "bollinger_std: 9.0"))
+    shown = perpbot("sensitivity", "--param", "adx=20,30").out
     assert "not robust" in shown
     assert "no set made a trade" in shown
 

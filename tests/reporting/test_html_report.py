@@ -87,8 +87,9 @@ def test_it_holds_every_part_and_loads_nothing() -> None:
     text = page_of(found, there, grids=(grid(),), run_id="0001-backtest-abcdef", seed=42)
     page = Page(text)
     for heading in ("Equity", "Drawdown", "BTC: price, entries, exits", "BTC: the last trades", "Months", "Trades",
-                    "Adverse excursion", "From price moves to net", "The same trades, drawn again", "Parameters",
-                    "Skill or luck", "What qualifies these figures", "Exits", "All figures"):  # fmt: skip
+                    "Adverse excursion", "From price moves to net", "The same trades, drawn again",
+                    "z exit and z entry", "Skill or luck", "What qualifies these figures", "Exits",
+                    "All figures"):  # fmt: skip
         assert f"<h2>{heading}</h2>" in text
     assert "BTC: 20 % of the candles are generated" in page.words
     assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & set(page.tags)
