@@ -6,18 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from perp_bot.backtest.grid import Grid
-from perp_bot.backtest.market import Candles, Market
-from perp_bot.backtest.regimes import regime_note
+from perp_bot.backtest.market import Candles, Market, SymbolMarket
+from perp_bot.backtest.regimes import max_age_ms, regime_note
 from perp_bot.config.model import Config
 from perp_bot.core.counting import counted
 from perp_bot.core.errors import UsageError
 from perp_bot.core.timeframes import DAY_MS, iso, length_ms
 from perp_bot.data.checking import Finding, oddities
-from perp_bot.data.columns import CandleArrays
+from perp_bot.data.columns import CandleArrays, read_candles
 from perp_bot.indicators.warmup import decision_window
 from perp_bot.strategies.parameters import params_of
 
@@ -32,10 +33,7 @@ def notes_of(grid: Grid, config: Config, begin: int, end: int, missing_hours: in
     notes.append(f"tick, lot and margin rules: {', '.join(sources)}")
     notes += _range_notes(market)
     notes += _warm_up_notes(market, config, grid.close_ms(begin), grid.close_ms(end - 1))
-    for item in market.symbols:
-        if item.generated_rows:
-            share = item.generated_rows / max(1, len(item.candles))
-            notes.append(f"{item.symbol}: {share:.1%} of the candles are generated, not recorded")
+    notes += _generated_notes(market)
     if missing_hours:
         notes.append(funding_note(missing_hours))
     notes.append(regime_note(market.regimes, grid.close_ms(begin), grid.close_ms(end - 1), grid.step_ms))
@@ -46,6 +44,35 @@ def funding_note(hours: int) -> str:
     """Return what hours without a rate mean."""
     were = counted(hours, "hour was", "hours were")
     return f"{were} held without a known funding rate: figures with funding are incomplete"
+
+
+def annotated(config: Config, market: Market) -> Market:
+    """Return a loaded market with what its store says beside the columns: labels of the path, ages, odd candles."""
+    symbols = tuple(replace(item, generated_fine_rows=_generated_inside(config, item)) for item in market.symbols)
+    regimes = None if market.regimes is None else replace(market.regimes, max_age_ms=max_age_ms(config))
+    return replace(market, symbols=symbols, regimes=regimes, notes=(*market.notes, *odd_candles(market)))
+
+
+def _generated_inside(config: Config, item: SymbolMarket) -> int:
+    """Return how many of the finer candles a generator made."""
+    fine = item.fine
+    if fine is None or not len(fine):
+        return 0
+    first_ms, last_ms = int(fine.open_ms[0]), int(fine.open_ms[-1])
+    return read_candles(config.data.db_path, item.symbol, fine.timeframe, first_ms, last_ms + 1).generated_rows
+
+
+def _generated_notes(market: Market) -> Iterator[str]:
+    for item in market.symbols:
+        if item.generated_rows:
+            share = item.generated_rows / max(1, len(item.candles))
+            yield f"{item.symbol}: {share:.1%} of the candles are generated, not recorded"
+        if item.fine is not None and item.generated_fine_rows:
+            share = item.generated_fine_rows / max(1, len(item.fine))
+            yield (
+                f"{item.symbol}: {share:.1%} of the {item.fine.timeframe} candles inside are generated, not recorded: "
+                "stops and limits follow a path there that was made up"
+            )
 
 
 # ------------------------------------------------------------ ranges and holes

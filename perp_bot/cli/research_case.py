@@ -27,18 +27,15 @@ class ResearchCase:
 
     def market(self) -> Market:
         """Return the stored data, what is odd about them noted; UsageError or StoreError says what to do."""
-        from perp_bot.backtest.data_notes import odd_candles
+        from perp_bot.backtest.data_notes import annotated
         from perp_bot.backtest.load import load_market
-        from perp_bot.backtest.regimes import max_age_ms
 
         self.refuse_without_database()
         try:
-            market = load_market(self.config, from_ms=self.from_ms, to_ms=self.to_ms)
+            return annotated(self.config, load_market(self.config, from_ms=self.from_ms, to_ms=self.to_ms))
         except UsageError:
             self._refuse_span_without_candles()
             raise
-        regimes = market.regimes and replace(market.regimes, max_age_ms=max_age_ms(self.config))
-        return replace(market, regimes=regimes, notes=(*market.notes, *odd_candles(market)))
 
     def decidable_market(self) -> Market:
         """Return the stored data of a span in which something can be decided; see `market` for faults."""

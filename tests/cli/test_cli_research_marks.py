@@ -59,6 +59,38 @@ def test_backtest_sensitivity_and_walkforward_say_the_same_of_the_data(perpbot: 
     assert generated in words(perpbot("runs", "show", "2").out)
 
 
+def test_a_generated_path_inside_recorded_candles_is_said(perpbot: RunCommand, stored: Path) -> None:
+    """The candle is real, the minutes inside it are not: stops and limits follow them."""
+    connection = open_writable(stored / "perp_bot.db")
+    connection.execute("INSERT INTO series (symbol,timeframe,revision) VALUES ('BTC','30m',1)")
+    connection.execute(
+        "INSERT INTO candles (symbol,timeframe,open_ms,open,high,low,close,volume,source,generated) "
+        "SELECT symbol,'30m',open_ms,open,high,low,close,volume,source,open_ms < ? FROM candles",
+        (START_MS + 360 * HOUR_MS,),
+    )
+    connection.commit()
+    connection.close()
+    notes = json.loads(perpbot("backtest", "--json").out)["notes"]
+    (note,) = (note for note in notes if "generated" in note)
+    assert note.startswith("BTC: 25.0% of the 30m candles inside are generated, not recorded: ")
+
+
+def test_odd_candles_are_named_in_every_command(perpbot: RunCommand, stored: Path) -> None:
+    """A bar that lost 58 %: used as it is, and said."""
+    connection = open_writable(stored / "perp_bot.db")
+    connection.execute(
+        "UPDATE candles SET low = open * 0.41, close = open * 0.42 WHERE open_ms = ?", (START_MS + 700 * HOUR_MS,)
+    )
+    connection.commit()
+    connection.close()
+    for command in (("backtest",), ("sensitivity", "--param", "adx=20,100"), ("walkforward", *WALK)):
+        notes = json.loads(perpbot(*command, "--json").out)["notes"]
+        odd = [
+            note for note in notes if note.startswith("odd candles, BTC 1h: the close of 2023-12-14T04:00:00Z is -5")
+        ]
+        assert len(odd) == 1
+
+
 def test_the_share_of_recorded_regimes_is_in_the_report(perpbot: RunCommand, stored: Path) -> None:
     """Used for two hours (prediction.max_age_minutes), NORMAL before and after: three closes of 1,440."""
     record_regime(stored, START_MS + 600 * HOUR_MS, "CRISIS")

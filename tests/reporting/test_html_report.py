@@ -97,6 +97,22 @@ def test_it_holds_every_part_and_loads_nothing() -> None:
     assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", text)
 
 
+def test_a_drawdown_that_never_recovered_says_so() -> None:
+    """On its card, beside the time it has lasted."""
+    _, there = session()
+    assert "20.00 USD, 30m, not recovered" in page_of(result([1000.0, 1010.0, 990.0, 1000.0]), there)
+    assert "not recovered<" not in page_of(result([1000.0, 1010.0, 990.0, 1010.0]), there)
+
+
+def test_every_map_of_a_grid_is_on_the_page() -> None:
+    """Each under the names of its parameters; one without the settings in use does not speak of them."""
+    found, there = session()
+    text = page_of(found, there, grids=(grid(), ParameterGrid("net USD", "a", [1.0], "b", [2.0], [[3.0]])))
+    assert "<h2>z exit and z entry</h2>" in text
+    assert "<h2>b and a</h2>" in text
+    assert text.count("the outlined cell is in use") == 1
+
+
 def test_every_picture_is_well_formed_and_finite() -> None:
     """Each SVG parses, says what it shows, and has no NaN or infinity in it."""
     found, there = session()
