@@ -71,6 +71,7 @@ class _Held:
     worst_px: float
     best_px: float
     stop_reason: str
+    last_stop_px: float
     missing_hours: int = 0
 
 
@@ -236,7 +237,14 @@ def _enter(run: _Run, row: int, bar: int, bar_ms: int, intent: OrderIntent) -> t
     assert change.position.stop_px is not None
     entry = float(px)
     run.held[intent.symbol] = _Held(
-        bar_ms, change.position.stop_px, is_maker, lost, entry, entry, _stop_reason(run, row, change.position)
+        bar_ms,
+        change.position.stop_px,
+        is_maker,
+        lost,
+        entry,
+        entry,
+        _stop_reason(run, row, change.position),
+        change.position.stop_px,
     )
     run.opened[day_of(at_ms)] = run.opened.get(day_of(at_ms), 0) + 1
     run.marks[intent.symbol] = entry
@@ -469,6 +477,7 @@ def _take(run: _Run, decision: BoundaryDecision) -> None:
         if item.move_stop_px is not None:
             run.account.set_stop(record.symbol, item.move_stop_px)
             run.held[record.symbol].stop_reason = TRAILING_STOP
+            run.held[record.symbol].last_stop_px = item.move_stop_px
         if intent is None:
             continue
         if intent.role is OrderRole.ENTRY:
@@ -585,6 +594,7 @@ def _trades(run: _Run) -> Trades:
         mae_usd=(_floats(row.held.worst_px for row in rows) - entry) * signed,
         mfe_usd=(_floats(row.held.best_px for row in rows) - entry) * signed,
         missing_funding_hours=np.array([row.held.missing_hours for row in rows], np.int32),
+        last_stop_px=_floats(row.held.last_stop_px for row in rows),
     )
 
 

@@ -81,6 +81,7 @@ class RecordedRun:
     missing_hours: int
     resumes: int
     regimes: Regimes | None  # that it was decided with
+    stop_moves: tuple[tuple[int, str, float], ...]  # (time, symbol, price), oldest first
     is_whole: bool  # the recording reaches to the orderly end of its session
     is_cut: bool  # the simulation was interrupted
 
@@ -191,6 +192,7 @@ class _Run:
         self._orders: dict[str, Order] = {}
         self._journal: list[DecisionRecord] = []
         self._equity: list[tuple[int, float, float]] = []
+        self._stop_moves: list[tuple[int, str, float]] = []
         self._missing_hours = 0
         self._resumes = 0
 
@@ -207,7 +209,7 @@ class _Run:
         return RecordedRun(
             self._account.trades, tuple(self._fills), tuple(self._paid), tuple(self._journal), tuple(self._equity),
             self._account.positions, self._risk, self._tape, self._orders, self._missing_hours + len(self._due),
-            self._resumes, self._regimes, is_whole, is_cut,
+            self._resumes, self._regimes, tuple(self._stop_moves), is_whole, is_cut,
         )  # fmt: skip
 
     # ------------------------------------------------------------ one moment
@@ -501,6 +503,7 @@ class _Run:
             moved_px, symbol = item.move_stop_px, item.record.symbol
             if moved_px is not None and self._executor.move_stop(symbol, moved_px, now_ms):
                 self._account.set_stop(symbol, moved_px)
+                self._stop_moves.append((now_ms, symbol, moved_px))
         self._settle()
         self._pending = decision.pending
         for item in decision.decided:

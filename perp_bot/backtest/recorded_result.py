@@ -110,6 +110,11 @@ def _simulated(run: RecordedRun, trade: ClosedTrade) -> SimulatedTrade:
     paid_hours = {payment.hour_ms for payment in run.funding if payment.symbol == trade.symbol}
     first_hour_ms = trade.opened_ms - trade.opened_ms % HOUR_MS + HOUR_MS
     hours = range(first_hour_ms, trade.closed_ms + 1, HOUR_MS)
+    first_stop = float("nan") if decided is None or decided.stop_px is None else decided.stop_px
+    moved = [
+        px for at_ms, symbol, px in run.stop_moves
+        if symbol == trade.symbol and trade.opened_ms <= at_ms <= trade.closed_ms
+    ]  # fmt: skip
     return SimulatedTrade(
         symbol=trade.symbol,
         side=str(trade.side),
@@ -119,7 +124,7 @@ def _simulated(run: RecordedRun, trade: ClosedTrade) -> SimulatedTrade:
         size=float(trade.size),
         entry_px=float(trade.entry_px),
         exit_px=float(trade.exit_px),
-        stop_px=float("nan") if decided is None or decided.stop_px is None else decided.stop_px,
+        stop_px=first_stop,
         exit_reason=trade.exit_reason,
         entry_is_maker=all(fill.liquidity is Liquidity.MAKER for fill in entries),
         gross_usd=float(trade.gross_usd),
@@ -130,6 +135,7 @@ def _simulated(run: RecordedRun, trade: ClosedTrade) -> SimulatedTrade:
         mae_usd=min([0.0, *gains]),
         mfe_usd=max([0.0, *gains]),
         missing_funding_hours=sum(hour not in paid_hours for hour in hours),
+        last_stop_px=moved[-1] if moved else first_stop,
     )
 
 
@@ -178,4 +184,5 @@ def _columns(symbols: tuple[str, ...], trades: list[SimulatedTrade]) -> Trades:
         mae_usd=floats("mae_usd"),
         mfe_usd=floats("mfe_usd"),
         missing_funding_hours=np.array([trade.missing_funding_hours for trade in trades], np.int32),
+        last_stop_px=floats("last_stop_px"),
     )

@@ -25,6 +25,7 @@ from perp_bot.config.redact import redacted
 SCHEMA = 1
 RECORD, COLUMNS = "run.json", "columns.npz"
 MOMENTS = "returns"  # beside the figures; not a figure
+LAST_STOP = "last_stop_px"
 KINDS = ("backtest", "walkforward", "sensitivity", "screen")
 MAX_CURVE_POINTS = 20_000  # of a stored equity curve; the figures were made from all of it
 MAX_SHARPES = 1_000  # of a sweep's trials; an even choice of them keeps their variance
@@ -146,7 +147,9 @@ def unpack(record: StoredRun, packed: bytes) -> BacktestResult:
     trades = Trades(
         symbols=tuple(about["trade_symbols"]),
         reasons=tuple(about["trade_reasons"]),
-        **{name: columns[f"trade_{name}"] for name in _trade_columns()},
+        **{name: columns[f"trade_{name}"] for name in _trade_columns() if name != LAST_STOP},
+        # runs of before it was kept lack it: not known
+        last_stop_px=columns.get(f"trade_{LAST_STOP}", np.full(len(columns["trade_stop_px"]), np.nan)),
     )
     return BacktestResult(
         strategy=record.strategy,

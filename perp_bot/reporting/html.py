@@ -192,6 +192,10 @@ def _prices(result: BacktestResult, market: Market | None) -> Iterator[str]:
         '<span class="key"><svg viewBox="0 0 18 8"><line x1="0" y1="4" x2="18" y2="4" class="stop"/></svg>stop at the '
         "opening</span>"
     )
+    moved = (
+        '<span class="key"><svg viewBox="0 0 18 8"><line x1="0" y1="4" x2="18" y2="4" class="stop moved"/></svg>where '
+        "it had been moved to at the end</span>"
+    )
     for item in market.symbols:
         if item.symbol not in result.symbols:
             continue
@@ -205,7 +209,9 @@ def _prices(result: BacktestResult, market: Market | None) -> Iterator[str]:
         yield _section(f"{item.symbol}: price, entries, exits", chart, legend + some)
         near = price_charts.close_up(result, item, trades)
         if near:
-            yield _section(f"{item.symbol}: the last trades", near, legend + stop)
+            yield _section(
+                f"{item.symbol}: the last trades", near, legend + stop + (moved if "stop moved" in near else "")
+            )
 
 
 def _spread(result: BacktestResult) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
@@ -102,6 +103,16 @@ def test_a_drawdown_that_never_recovered_says_so() -> None:
     _, there = session()
     assert "20.00 USD, 30m, not recovered" in page_of(result([1000.0, 1010.0, 990.0, 1000.0]), there)
     assert "not recovered<" not in page_of(result([1000.0, 1010.0, 990.0, 1010.0]), there)
+
+
+@pytest.mark.parametrize(("last_px", "marks"), [(99.5, 2), (95.0, 0), (math.nan, 0)], ids=["moved", "not", "unknown"])
+def test_a_stop_that_was_moved_is_drawn_where_it_ended(last_px: float, marks: int) -> None:
+    """On the whole span and close up, with a legend; one that stayed, or is not known, is not."""
+    closes = 100.0 + np.sin(np.arange(40))
+    found = result(np.full(40, 1000.0), [trade(stop_px=95.0, last_stop_px=last_px)])
+    text = page_of(found, market(closes))
+    assert len(re.findall(r'<line [^>]*class="stop moved"/>', text)) == marks + bool(marks)  # and one in the legend
+    assert ("where it had been moved to at the end" in text) is bool(marks)
 
 
 def test_every_map_of_a_grid_is_on_the_page() -> None:
