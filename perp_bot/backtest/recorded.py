@@ -19,6 +19,7 @@ import numpy as np
 from perp_bot.backtest.grid import REGIMES, regimes_at
 from perp_bot.backtest.market import Regimes
 from perp_bot.backtest.market_tape import Tape
+from perp_bot.backtest.operator import SimulatedOperator
 from perp_bot.config.model import Config
 from perp_bot.core.events import BoundaryClosed, CloseStatus, FundingSettled, MissedMinutes, SeriesClose
 from perp_bot.core.rounding import to_decimal
@@ -185,7 +186,7 @@ class _Run:
         self._booked = (0, 0)
         self._week_nets: dict[int, float] = {}
         self._limits_seen: tuple[object, ...] | None = None
-        self._paused_ms: int | None = None
+        self._operator = SimulatedOperator(config)
         self._tape = Tape()
         self._fills: list[Fill] = []
         self._paid: list[FundingPayment] = []
@@ -194,7 +195,6 @@ class _Run:
         self._equity: list[tuple[int, float, float]] = []
         self._stop_moves: list[tuple[int, str, float]] = []
         self._missing_hours = 0
-        self._resumes = 0
 
     def _stop(self, symbol: str, side: Side, entry_px: Decimal, size: Decimal, own_px: float | None) -> float | None:
         instrument = self._listed.get(symbol)
@@ -209,7 +209,7 @@ class _Run:
         return RecordedRun(
             self._account.trades, tuple(self._fills), tuple(self._paid), tuple(self._journal), tuple(self._equity),
             self._account.positions, self._risk, self._tape, self._orders, self._missing_hours + len(self._due),
-            self._resumes, self._regimes, tuple(self._stop_moves), is_whole, is_cut,
+            self._operator.resumes, self._regimes, tuple(self._stop_moves), is_whole, is_cut,
         )  # fmt: skip
 
     # ------------------------------------------------------------ one moment
@@ -392,9 +392,8 @@ class _Run:
         """Measure the limits at the newest marks; entries that work go when one is hit."""
         equity = self._equity_usd()
         if equity is not None and self._contexts:
-            was_paused = self._risk.session_paused or self._risk.drawdown_paused
-            self._risk = self._risk.on_equity(equity, now_ms, self._config.risk).state
-            self._operator(was_paused, now_ms, equity)
+            measured = self._risk.on_equity(equity, now_ms, self._config.risk).state
+            self._risk = self._operator.look(self._risk, measured, now_ms, equity)
         seen = (
             self._risk.session_paused, self._risk.drawdown_paused, self._risk.day_realized_net_usd,
             self._risk.cooldown_until_ms, self._lost_weeks(now_ms) >= self._config.risk.losing_weeks,
@@ -411,16 +410,6 @@ class _Run:
                 self._executor.cancel(order.intent.cloid, now_ms, f"entries halted: {hit.text}")
             self._pending = ()
             self._settle()
-
-    def _operator(self, was_paused: bool, now_ms: int, equity: float) -> None:
-        """Let the simulated operator lift a pause that is old enough."""
-        is_paused = self._risk.session_paused or self._risk.drawdown_paused
-        if is_paused and not was_paused:
-            self._paused_ms = now_ms
-        wait_ms = round(self._config.backtest.resume_hours * HOUR_MS)
-        if is_paused and wait_ms and self._paused_ms is not None and now_ms - self._paused_ms >= wait_ms:
-            self._risk = self._risk.on_operator_resume(now_ms, equity).state
-            self._resumes += 1
 
     def _lost_weeks(self, now_ms: int) -> int:
         if self._booked != self._account.booked:  # the sums change with fills and payments only

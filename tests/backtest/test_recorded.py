@@ -115,13 +115,14 @@ def test_a_stored_regime_decides_and_its_share_is_said(tmp_path: Path) -> None:
     recording = recorded(tmp_path, FALL)
     crisis = np.array([REGIMES.index(Regime.CRISIS)], np.int8)
     fresh, old = (Regimes(np.array([START + QUARTER - age]), crisis, HOUR) for age in (HOUR, HOUR + 1))
-    for regimes, action, note in (
-        (fresh, "blocked", "regime: as recorded, for every close"),
-        (old, "enter", "regime: none is recorded for these closes, NORMAL is assumed for 100.0% of them"),
-        (None, "enter", "regime: none is recorded for these closes, NORMAL is assumed for 100.0% of them"),
+    none = "regime: none is recorded for these closes, NORMAL is assumed for 100.0% of them"
+    for regimes, decided, note in (
+        (fresh, ("CRISIS", "hold"), "regime: as recorded, for every close"),  # its thresholds are wider
+        (old, ("NORMAL", "enter"), none),
+        (None, ("NORMAL", "enter"), none),
     ):
         found = simulate(config(), recording, regimes=regimes)
-        assert [str(row.action) for row in found.journal] == [action]
+        assert [(str(row.regime), str(row.action)) for row in found.journal] == [decided]
         assert note in result_of_run(config(), recording, found).notes
 
 
