@@ -24,6 +24,7 @@ from perp_bot.backtest.engine import span_of
 from perp_bot.backtest.grid import Grid, grid_of
 from perp_bot.backtest.sweep import SweepTable, Value, run_points_on
 from perp_bot.backtest.sweep_blocks import Advance, SweepCase, Swept, dealt, joined, together
+from perp_bot.core.counting import counted
 from perp_bot.core.errors import ClusterAway, PerpBotError, UsageError
 from perp_bot.version import VERSION
 
@@ -195,7 +196,7 @@ def _next(ended: queue.SimpleQueue[Any], client: Any, address: str, left: int) -
         now = time.monotonic()
         alone_since = now if alone_since is None else alone_since
         if now - alone_since > LOST_S:
-            raise ClusterAway(_lost(address, f"{left} blocks"))
+            raise ClusterAway(_lost(address, counted(left, "block")))
 
 
 def _lost(address: str, left: str) -> str:
@@ -207,8 +208,8 @@ def _lost(address: str, left: str) -> str:
 
 def _gone(address: str, left: int) -> str:
     return (
-        f"the Dask cluster at {address} went away with {left} blocks to do; start it again, or leave --cluster out to "
-        "use this machine"
+        f"the Dask cluster at {address} went away with {counted(left, 'block')} to do; start it again, or leave "
+        "--cluster out to use this machine"
     )
 
 
@@ -216,7 +217,7 @@ def _told(error: BaseException, number: int, blocks: Sequence[Sequence[int]]) ->
     """Return the one line for a block that failed."""
     if isinstance(error, PerpBotError):
         return error
-    which = f"block {number + 1} of {len(blocks)} ({len(blocks[number]):,} parameter sets)"
+    which = f"block {number + 1} of {len(blocks)} ({counted(len(blocks[number]), 'parameter set')})"
     if isinstance(error, MemoryError):
         return PerpBotError(f"{which} ran out of memory on a worker; {_MEMORY}")
     if type(error).__name__ == "KilledWorker":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from perp_bot.backtest.parameters import name_of
 from perp_bot.backtest.walk_forward import LEAST_TRADES, WalkForward, WindowResult
+from perp_bot.core.counting import counted
 from perp_bot.core.money import pct
 from perp_bot.reporting.words import day, ratio, starred
 
@@ -43,7 +44,8 @@ def degradation(found: WalkForward) -> list[str]:
     is_lacking_outside = any(item.test_missing_hours for item in found.windows)
     first = (
         f"mean return of a window: in sample {starred(pct(inside, sign=True), is_lacking_inside)}, out of sample "
-        f"{starred(pct(outside, sign=True), is_lacking_outside)}; {won} of {len(found.windows)} test windows gained"
+        f"{starred(pct(outside, sign=True), is_lacking_outside)}; {won} of "
+        f"{counted(len(found.windows), 'test window')} gained"
     )
     share = found.efficiency
     if share is None:
