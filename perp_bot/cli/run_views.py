@@ -110,6 +110,10 @@ def show_stored(config: Config, wanted: str, trades_path: Path | None, *, as_jso
     for name, value in plain.items():
         put(visible(f"{name}: {_value(value)}"))
     lines = [("note", str(note)) for note in run.extra.get("notes", ())]
+    if metrics is not None and metrics.returns is None:
+        lines.append(
+            ("luck", "not known: the run was stored by a perpbot that did not keep the moments of its returns")
+        )
     lines.append(("settings", _settings(run)))
     Console(file=sys.stdout, highlight=False).print(labelled(lines))
     besides = [name for name in run.extra if name not in plain and name != "notes"]

@@ -179,7 +179,7 @@ def _write_report(
     from perp_bot.backtest.metrics import measure
     from perp_bot.reporting.heatmap import ParameterGrid
     from perp_bot.reporting.html import ReportExtras, write_report
-    from perp_bot.reporting.sensitivity_text import report_lines
+    from perp_bot.reporting.sensitivity_text import partial, report_lines
     from perp_bot.reporting.words import starred
 
     result = run(case.config, market, case.strategy, RunOptions(case.from_ms, case.to_ms))
@@ -194,7 +194,10 @@ def _write_report(
         ("Sensitivity", report_lines(found)),
         ("Skill or luck of the best set", tuple(_luck_of_best(found, odds))),
     )
-    extras = ReportExtras(None, grids=grids, run_id=run_id, seed=case.config.backtest.seed, sections=sections)
+    part = partial(found) if found.swept.is_partial else ""
+    extras = ReportExtras(
+        None, grids=grids, run_id=run_id, seed=case.config.backtest.seed, part=part, sections=sections
+    )  # fmt: skip
     write_report(path, result, measure(result), market, extras)
     say(f"report of the settings in use written to {path}")
 

@@ -36,6 +36,7 @@ class ReportExtras:
     grids: tuple[ParameterGrid, ...] = ()  # a map each
     run_id: str | None = None
     seed: int | None = None
+    part: str = ""  # why this is only a part, where the result itself is whole
     sections: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()  # further ones: title, sentences with a label
 
 
@@ -127,6 +128,8 @@ def _head(result: BacktestResult, metrics: Metrics, extras: ReportExtras) -> str
     badges = []
     if result.is_partial:
         badges.append("interrupted: a part of it")
+    if extras.part:
+        badges.append(extras.part)
     if metrics.incomplete:
         badges.append(f"funding incomplete: {counted(result.missing_funding_hours, 'hour')} unknown")
     marks = "".join(f'<span class="badge">{on_page(words)}</span>' for words in badges)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_run import Ran, RunCommand
@@ -52,3 +53,19 @@ def stored(tmp_path: Path) -> Path:
     (tmp_path / "config.yaml").write_text(LIVELY)
     (tmp_path / "grid.yaml").write_text(GRID)
     return tmp_path
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes after the first block of a sweep."""
+    from perp_bot.backtest import sweep_blocks
+
+    whole, calls = sweep_blocks.run_points_on, []
+
+    def once(*arguments: Any, **named: Any) -> Any:
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return whole(*arguments, **named)
+
+    monkeypatch.setattr(sweep_blocks, "run_points_on", once)

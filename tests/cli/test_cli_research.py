@@ -121,21 +121,9 @@ def test_no_cluster_is_exit_code_3(perpbot: RunCommand, stored: Path, monkeypatc
     assert perpbot("sensitivity").code == 3
 
 
-def test_an_interrupted_run_is_kept_as_partial(
-    perpbot: RunCommand, stored: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("interrupted")
+def test_an_interrupted_run_is_kept_as_partial(perpbot: RunCommand, stored: Path) -> None:
     """Ctrl-C: exit code 130, what is finished is shown and stored, marked."""
-    from perp_bot.backtest import sweep_blocks
-
-    whole, calls = sweep_blocks.run_points_on, []
-
-    def once(*arguments: Any, **named: Any) -> Any:
-        if calls:
-            raise KeyboardInterrupt
-        calls.append(1)
-        return whole(*arguments, **named)
-
-    monkeypatch.setattr(sweep_blocks, "run_points_on", once)
     ran = perpbot("sensitivity", "--json")
     assert ran.code == 130
     found = json.loads(ran.out)

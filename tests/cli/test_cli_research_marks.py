@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cli_run import RunCommand
@@ -179,22 +178,6 @@ def test_a_month_is_no_timeframe_of_research(perpbot: RunCommand, stored: Path) 
 # ------------------------------------------------------------ parts
 
 
-@pytest.fixture
-def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C comes after the first block of a sweep."""
-    from perp_bot.backtest import sweep_blocks
-
-    whole, calls = sweep_blocks.run_points_on, []
-
-    def once(*arguments: Any, **named: Any) -> Any:
-        if calls:
-            raise KeyboardInterrupt
-        calls.append(1)
-        return whole(*arguments, **named)
-
-    monkeypatch.setattr(sweep_blocks, "run_points_on", once)
-
-
 @pytest.mark.usefixtures("interrupted")
 def test_a_part_of_a_sensitivity_is_marked_wherever_it_is_shown(perpbot: RunCommand, stored: Path) -> None:
     """No verdict from a part: not on the screen, not in the report, not in what is stored or listed."""
@@ -205,7 +188,10 @@ def test_a_part_of_a_sensitivity_is_marked_wherever_it_is_shown(perpbot: RunComm
     assert 0 < record.extra["finished"] < record.extra["asked"]
     so_far = "no verdict, interrupted: {finished} of {asked} sets are finished; so far ".format(**record.extra)
     assert so_far in words(ran.out)
-    assert so_far in (stored / "part.html").read_text()
+    page = (stored / "part.html").read_text()
+    assert so_far in page
+    badge = '<span class="badge">interrupted: {finished} of {asked} sets are finished</span>'
+    assert badge.format(**record.extra) in page
     assert "mean_reversion (part)" in perpbot("runs", "list").out
     (listed,) = (json.loads(line) for line in perpbot("runs", "list", "--json").out.splitlines())
     assert listed["is_partial"] is True

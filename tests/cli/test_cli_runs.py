@@ -128,6 +128,15 @@ def test_a_run_is_shown(perpbot: RunCommand, ids: list[str], tmp_path: Path) -> 
     assert (refused.code, refused.err.count("\n")) == (2, 1)
 
 
+def test_luck_that_cannot_be_told_is_said(perpbot: RunCommand, tmp_path: Path) -> None:
+    """Of a run from before the moments were kept: not known, not undefined."""
+    config, found = Config(data=DataConfig(db_path=tmp_path / "perp_bot.db")), result([1000.0, 1002.55], [trade()])
+    runs.save(config, found, replace(measure(found), returns=None), "backtest")
+    shown = " ".join(perpbot("runs", "show", "last").out.split())
+    assert "luck not known: the run was stored by a perpbot that did not keep" in shown
+    assert shown.count("luck") == 1
+
+
 def test_differences_are_shown(perpbot: RunCommand, ids: list[str]) -> None:
     """Settings, figures and trades; a run and itself do not differ."""
     ran = perpbot("runs", "diff", "1", "2")
