@@ -118,6 +118,7 @@ from perp_bot.backtest.account_layout import (
     T_FEES,
     T_FUNDING,
     T_GROSS,
+    T_LAST_STOP,
     T_MAE,
     T_MAKER,
     T_MFE,
@@ -637,6 +638,7 @@ def simulate(  # type: ignore[no-untyped-def]
                         trades[n_trades, T_MAE] = (worst_px[s] - entry[s]) * d * size[s]
                         trades[n_trades, T_MFE] = (best_px[s] - entry[s]) * d * size[s]
                         trades[n_trades, T_MISSING] = missing[s]
+                        trades[n_trades, T_LAST_STOP] = stop[s]
                     n_trades += 1
                     sums[S_TRADES] += 1.0
                     sums[S_GROSS] += gross

@@ -92,8 +92,9 @@ EXIT, STRATEGY_EXIT_STOP, TIMEOUT, CAPITAL_STOP, TARGET, LIQUIDATION, STRATEGY_S
     T_MAE,
     T_MFE,
     T_MISSING,
+    T_LAST_STOP,
     TRADE_COLUMNS,
-) = range(20)
+) = range(21)
 
 # ---------------------------------------------------------------- sums of a run
 

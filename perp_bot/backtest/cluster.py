@@ -24,6 +24,7 @@ from perp_bot.backtest.engine import span_of
 from perp_bot.backtest.grid import Grid, grid_of
 from perp_bot.backtest.sweep import SweepTable, Value, run_points_on
 from perp_bot.backtest.sweep_blocks import Advance, SweepCase, Swept, dealt, joined, together
+from perp_bot.core.counting import counted
 from perp_bot.core.errors import ClusterAway, PerpBotError, UsageError
 from perp_bot.version import VERSION
 
@@ -46,7 +47,7 @@ def sweep_on_cluster(
     `block_points`: how many a block has; None: as many as take `BLOCK_S`.
 
     Raises:
-        UsageError: Dask is not installed here, or the workers run another perpbot.
+        UsageError: Dask is not installed here, the address is none, or the workers run another perpbot.
         ClusterAway: no scheduler answers, it has no workers, or it went away.
         PerpBotError: a block ran out of memory, or kills every worker that takes it.
     """
@@ -83,6 +84,7 @@ def _client(address: str) -> Iterator[Any]:
     for name in list(logging.root.manager.loggerDict):  # Dask sets the level of each; what they say, we say in a line
         if name.partition(".")[0] == "distributed":
             logging.getLogger(name).setLevel(logging.CRITICAL)
+    _refuse_bad_address(address)
     try:
         client = Client(address, timeout=f"{CONNECT_S}s", set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
@@ -95,6 +97,21 @@ def _client(address: str) -> Iterator[Any]:
         yield client
     finally:
         client.close(timeout=CONNECT_S)
+
+
+def _refuse_bad_address(address: str) -> None:
+    """Raise UsageError for what is no address: a Client that cannot read it prints a traceback when it is freed."""
+    from distributed.comm.addressing import get_address_host_port
+
+    try:
+        host, port = get_address_host_port(address)
+        is_lawful = bool(host) and 0 < port < 65_536
+    except ValueError:
+        is_lawful = False
+    if not is_lawful:
+        raise UsageError(
+            f"--cluster / backtest.cluster {address!r} is no address; it is tcp://HOST:PORT of a scheduler"
+        )
 
 
 def _same_program(client: Any, address: str) -> None:
@@ -179,7 +196,7 @@ def _next(ended: queue.SimpleQueue[Any], client: Any, address: str, left: int) -
         now = time.monotonic()
         alone_since = now if alone_since is None else alone_since
         if now - alone_since > LOST_S:
-            raise ClusterAway(_lost(address, f"{left} blocks"))
+            raise ClusterAway(_lost(address, counted(left, "block")))
 
 
 def _lost(address: str, left: str) -> str:
@@ -191,8 +208,8 @@ def _lost(address: str, left: str) -> str:
 
 def _gone(address: str, left: int) -> str:
     return (
-        f"the Dask cluster at {address} went away with {left} blocks to do; start it again, or leave --cluster out to "
-        "use this machine"
+        f"the Dask cluster at {address} went away with {counted(left, 'block')} to do; start it again, or leave "
+        "--cluster out to use this machine"
     )
 
 
@@ -200,7 +217,7 @@ def _told(error: BaseException, number: int, blocks: Sequence[Sequence[int]]) ->
     """Return the one line for a block that failed."""
     if isinstance(error, PerpBotError):
         return error
-    which = f"block {number + 1} of {len(blocks)} ({len(blocks[number]):,} parameter sets)"
+    which = f"block {number + 1} of {len(blocks)} ({counted(len(blocks[number]), 'parameter set')})"
     if isinstance(error, MemoryError):
         return PerpBotError(f"{which} ran out of memory on a worker; {_MEMORY}")
     if type(error).__name__ == "KilledWorker":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from perp_bot.backtest.data_notes import notes_of
 from perp_bot.backtest.grid import Grid
 from perp_bot.backtest.results import BacktestResult, Trades
 from perp_bot.config.model import Config
@@ -42,7 +43,7 @@ def result_of(
         open_positions=open_positions,
         missing_funding_hours=missing_hours,
         resumes=resumes,
-        notes=notes_of(grid, missing_hours),
+        notes=notes_of(grid, config, begin, end, missing_hours),
         is_partial=is_partial,
         data_hash=market.data_hash,
     )
@@ -53,22 +54,3 @@ def rows_in(grid: Grid, begin: int, end: int) -> int:
     if grid.market.rows == grid.close.size:
         return len(grid.close) * (end - begin)
     return int(np.isfinite(grid.close[:, begin:end]).sum())
-
-
-def notes_of(grid: Grid, missing_hours: int) -> tuple[str, ...]:
-    """Return what qualifies any result on this grid."""
-    notes = [*grid.market.notes, *grid.notes]
-    sources = sorted({item.instrument_source for item in grid.market.symbols})
-    notes.append(f"tick, lot and margin rules: {', '.join(sources)}")
-    holes = grid.close.size - grid.market.rows
-    if holes:
-        notes.append(f"{holes:,} candles are missing: no decision there, and a new warm-up behind each hole")
-    for item in grid.market.symbols:
-        if item.generated_rows:
-            share = item.generated_rows / max(1, len(item.candles))
-            notes.append(f"{item.symbol}: {share:.1%} of the candles are generated, not recorded")
-    if missing_hours:
-        notes.append(f"{missing_hours:,} hours were held without a known funding rate: funding figures are incomplete")
-    if not len(grid.regimes):
-        notes.append("regime NORMAL throughout: no other was recorded for these days")
-    return tuple(notes)

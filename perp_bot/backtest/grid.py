@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from perp_bot.backtest.market import Column, Market, SymbolMarket, Times
+from perp_bot.backtest.market import Column, Market, Regimes, SymbolMarket, Times
 from perp_bot.core.errors import UsageError
 from perp_bot.core.timeframes import HOUR_MS, MINUTE_MS, iso, length_ms
 from perp_bot.core.types import Regime
@@ -17,6 +17,7 @@ Matrix = NDArray[np.float64]
 MOST_BARS = 50_000_000
 
 REGIMES = tuple(Regime)
+_NORMAL = REGIMES.index(Regime.NORMAL)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -246,9 +247,18 @@ def _recorded_oracle(item: SymbolMarket, first_hour: int, into: Column) -> None:
 
 def _regimes(market: Market, first: int, step: int, bars: int) -> NDArray[np.int8]:
     recorded = market.regimes
-    if recorded is None or not len(recorded.venue_ms) or not (recorded.regime != REGIMES.index(Regime.NORMAL)).any():
+    if recorded is None or not (recorded.regime != _NORMAL).any():
         return np.empty(0, np.int8)
-    closes = first + (np.arange(bars, dtype=np.int64) + 1) * step
-    newest = np.searchsorted(recorded.venue_ms, closes, side="right") - 1
-    normal = np.int8(REGIMES.index(Regime.NORMAL))
-    return np.where(newest >= 0, recorded.regime[np.maximum(newest, 0)], normal).astype(np.int8)
+    return regimes_at(recorded, first + (np.arange(bars, dtype=np.int64) + 1) * step)
+
+
+def regimes_at(recorded: Regimes | None, close_ms: Times) -> NDArray[np.int8]:
+    """Return the regime (place in `REGIMES`) that was known at each close; NORMAL where none was."""
+    if recorded is None or not len(recorded.venue_ms):
+        return np.full(len(close_ms), _NORMAL, np.int8)
+    newest = np.searchsorted(recorded.venue_ms, close_ms, side="right") - 1
+    place = np.maximum(newest, 0)
+    is_known = newest >= 0
+    if recorded.max_age_ms is not None:
+        is_known &= close_ms - recorded.venue_ms[place] <= recorded.max_age_ms
+    return np.where(is_known, recorded.regime[place], np.int8(_NORMAL)).astype(np.int8)

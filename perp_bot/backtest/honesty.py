@@ -15,6 +15,7 @@ from perp_bot.backtest.random_entries import RandomEntries, random_entries
 from perp_bot.backtest.results import BacktestResult
 from perp_bot.backtest.sharpe_odds import deflated_sharpe, expected_best, kurtosis, probabilistic_sharpe, skewness
 from perp_bot.config.model import Config
+from perp_bot.core.counting import counted
 from perp_bot.core.timeframes import periods_per_year
 
 SURE = 0.95  # what a probability must reach to be called an edge
@@ -77,7 +78,9 @@ def examine(
     if drawn is None and len(result.trades):
         notes.append("no random entries to compare with: the trades fill the span, or their candles are not there")
     if hold is not None and hold.missing_funding_hours:
-        notes.append(f"buy and hold lacks {hold.missing_funding_hours:,} hours of funding: no rate is known for them")
+        notes.append(
+            f"buy and hold lacks {counted(hold.missing_funding_hours, 'hour')} of funding: no rate is known for them"
+        )
     return Honesty(
         odds=sharpe_odds(metrics, result.timeframe, result.trials, earlier or Trials()),
         bands=trade_bands(

@@ -142,4 +142,5 @@ def trades_of(rows: NDArray[np.float64], symbols: tuple[str, ...], reasons: tupl
         mae_usd=real(account.T_MAE),
         mfe_usd=real(account.T_MFE),
         missing_funding_hours=whole(account.T_MISSING, np.int32),
+        last_stop_px=real(account.T_LAST_STOP),
     )

@@ -62,6 +62,7 @@ class SymbolMarket:
     fine: Candles | None = None  # the finest stored series below the primary one, if any
     minutes: Minutes | None = None
     generated_rows: int = 0  # how many of `candles` a generator made (the practice venue's labels)
+    generated_fine_rows: int = 0  # how many of `fine`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +71,7 @@ class Regimes:
 
     venue_ms: Times
     regime: NDArray[np.int8]
+    max_age_ms: int | None = None  # one older than this is not used; None: each holds until the next one
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,11 +22,13 @@ def until(market: Market, end_ms: int) -> Market:
 
 def _symbol(item: SymbolMarket, end_ms: int) -> SymbolMarket:
     candles = _candles(item.candles, end_ms)
+    fine = None if item.fine is None else _candles(item.fine, end_ms)
     return replace(
         item,
         candles=candles,
         generated_rows=min(item.generated_rows, len(candles)),  # at most: which rows they are is not known here
-        fine=None if item.fine is None else _candles(item.fine, end_ms),
+        fine=fine,
+        generated_fine_rows=min(item.generated_fine_rows, 0 if fine is None else len(fine)),
         funding=_head(item.funding, "hour_ms", end_ms),
         minutes=None if item.minutes is None else _head(item.minutes, "minute_ms", end_ms - 60_000),
     )

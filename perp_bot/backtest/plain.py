@@ -19,6 +19,7 @@ from perp_bot.backtest import luck
 from perp_bot.backtest.engine_result import result_of
 from perp_bot.backtest.grid import REGIMES, Fine, Grid, symbol_key
 from perp_bot.backtest.market import Column
+from perp_bot.backtest.operator import SimulatedOperator
 from perp_bot.backtest.results import BacktestResult, Trades
 from perp_bot.backtest.settings import InstrumentTable, instrument_table
 from perp_bot.config.model import Config
@@ -72,6 +73,7 @@ class _Held:
     worst_px: float
     best_px: float
     stop_reason: str
+    last_stop_px: float
     missing_hours: int = 0
 
 
@@ -101,17 +103,16 @@ class _Run:
     strategy: Strategy
     table: InstrumentTable
     account: Account
+    operator: SimulatedOperator
     risk: RiskState = field(default_factory=RiskState)
     marks: dict[str, float] = field(default_factory=dict)
     held: dict[str, _Held] = field(default_factory=dict)
     asked: dict[str, OrderIntent] = field(default_factory=dict)
     leaving: dict[str, str] = field(default_factory=dict)
     pending: tuple[PendingEntry, ...] = ()
-    paused_ms: int | None = None
     rows: list[_Row] = field(default_factory=list)
     blocked: dict[str, int] = field(default_factory=dict)
     missing_hours: int = 0
-    resumes: int = 0
     capital_usd: float = 0.0
     opened: dict[int, int] = field(default_factory=dict)  # positions opened, by UTC day
     journal: list[DecisionRecord] | None = None
@@ -138,7 +139,8 @@ def run_plain(
 
     `journal` takes every decision, as the daemon would have written it.
     """
-    run = _Run(config, grid, strategy, instrument_table(grid.market), Account(SOURCE, Decimal(0)))
+    operator = SimulatedOperator(config)
+    run = _Run(config, grid, strategy, instrument_table(grid.market), Account(SOURCE, Decimal(0)), operator)
     run.journal = journal
     run.capital_usd = config.trading.capital_usd
     run.account = Account(SOURCE, to_decimal(config.trading.capital_usd), _stop_rule(run))
@@ -157,7 +159,7 @@ def run_plain(
     return result_of(
         grid, config, strategy.name, begin, done,
         trades=_trades(run), equity=equity[: done - begin], held=exposure[: done - begin], blocked=run.blocked,
-        open_positions=len(run.account.positions), missing_hours=run.missing_hours, resumes=run.resumes,
+        open_positions=len(run.account.positions), missing_hours=run.missing_hours, resumes=run.operator.resumes,
         is_partial=done < end,
     )  # fmt: skip
 
@@ -237,7 +239,14 @@ def _enter(run: _Run, row: int, bar: int, bar_ms: int, intent: OrderIntent) -> t
     assert change.position.stop_px is not None
     entry = float(px)
     run.held[intent.symbol] = _Held(
-        bar_ms, change.position.stop_px, is_maker, lost, entry, entry, _stop_reason(run, row, change.position)
+        bar_ms,
+        change.position.stop_px,
+        is_maker,
+        lost,
+        entry,
+        entry,
+        _stop_reason(run, row, change.position),
+        change.position.stop_px,
     )
     run.opened[day_of(at_ms)] = run.opened.get(day_of(at_ms), 0) + 1
     run.marks[intent.symbol] = entry
@@ -409,24 +418,12 @@ def _close(run: _Run, bar: int) -> tuple[float, float]:
     assert exact is not None
     equity = float(exact)
     held = sum(float(position.size) * run.marks[position.symbol] for position in run.account.positions)
-    was_paused = run.risk.session_paused or run.risk.drawdown_paused
-    run.risk = run.risk.on_equity(equity, close_ms, run.config.risk).state
-    _operator(run, was_paused, close_ms, equity)
+    measured = run.risk.on_equity(equity, close_ms, run.config.risk).state
+    run.risk = run.operator.look(run.risk, measured, close_ms, equity)
     if bar + 1 < grid.bars:
         run.capital_usd = equity if run.config.backtest.compounding else run.config.trading.capital_usd
         _decide(run, bar, close_ms, equity, held)
     return equity, held
-
-
-def _operator(run: _Run, was_paused: bool, close_ms: int, equity: float) -> None:
-    """Let the simulated operator lift a pause that is old enough."""
-    is_paused = run.risk.session_paused or run.risk.drawdown_paused
-    if is_paused and not was_paused:
-        run.paused_ms = close_ms
-    wait_ms = round(run.config.backtest.resume_hours * HOUR_MS)
-    if is_paused and wait_ms and run.paused_ms is not None and close_ms - run.paused_ms >= wait_ms:
-        run.risk = run.risk.on_operator_resume(close_ms, equity).state
-        run.resumes += 1
 
 
 def _decide(run: _Run, bar: int, close_ms: int, equity: float, held: float) -> None:
@@ -470,6 +467,7 @@ def _take(run: _Run, decision: BoundaryDecision) -> None:
         if item.move_stop_px is not None:
             run.account.set_stop(record.symbol, item.move_stop_px)
             run.held[record.symbol].stop_reason = TRAILING_STOP
+            run.held[record.symbol].last_stop_px = item.move_stop_px
         if intent is None:
             continue
         if intent.role is OrderRole.ENTRY:
@@ -586,6 +584,7 @@ def _trades(run: _Run) -> Trades:
         mae_usd=(_floats(row.held.worst_px for row in rows) - entry) * signed,
         mfe_usd=(_floats(row.held.best_px for row in rows) - entry) * signed,
         missing_funding_hours=np.array([row.held.missing_hours for row in rows], np.int32),
+        last_stop_px=_floats(row.held.last_stop_px for row in rows),
     )
 
 

@@ -14,8 +14,12 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import msgspec
+import numpy as np
 
+from perp_bot.backtest.grid import REGIMES, regimes_at
+from perp_bot.backtest.market import Regimes
 from perp_bot.backtest.market_tape import Tape
+from perp_bot.backtest.operator import SimulatedOperator
 from perp_bot.config.model import Config
 from perp_bot.core.events import BoundaryClosed, CloseStatus, FundingSettled, MissedMinutes, SeriesClose
 from perp_bot.core.rounding import to_decimal
@@ -77,6 +81,8 @@ class RecordedRun:
     orders: Mapping[str, Order]  # by cloid
     missing_hours: int
     resumes: int
+    regimes: Regimes | None  # that it was decided with
+    stop_moves: tuple[tuple[int, str, float], ...]  # (time, symbol, price), oldest first
     is_whole: bool  # the recording reaches to the orderly end of its session
     is_cut: bool  # the simulation was interrupted
 
@@ -86,14 +92,17 @@ def simulate(
     recording: Recording,
     rates: Rates | None = None,
     progress: Callable[[int], None] | None = None,
+    regimes: Regimes | None = None,
 ) -> RecordedRun:
     """Run the configured strategy over a recorded market. An interrupt ends the run; what came before is kept.
+
+    A recording holds no regimes: `regimes` are the store's, and where it has none the regime is NORMAL.
 
     Raises:
         StoreError: the recording cannot be read or holds no beginning.
     """
     reader = SessionReader(recording)
-    run = _Run(config, reader.opening(), rates or {})
+    run = _Run(config, reader.opening(), rates or {}, regimes)
     is_cut = False
     try:
         for count, item in enumerate(reader.each_pass(), start=1):
@@ -153,8 +162,9 @@ class _Market:
 class _Run:
     """One simulated account over a recorded market."""
 
-    def __init__(self, config: Config, opening: Opening, rates: Rates) -> None:
+    def __init__(self, config: Config, opening: Opening, rates: Rates, regimes: Regimes | None) -> None:
         self._config = config
+        self._regimes = regimes
         self._strategy: Strategy = registry.create(config.trading.strategy, config)
         self._window = decision_window(params_of(config))
         self._listed: dict[str, Instrument] = {item.symbol: item for item in opening.instruments}
@@ -176,15 +186,15 @@ class _Run:
         self._booked = (0, 0)
         self._week_nets: dict[int, float] = {}
         self._limits_seen: tuple[object, ...] | None = None
-        self._paused_ms: int | None = None
+        self._operator = SimulatedOperator(config)
         self._tape = Tape()
         self._fills: list[Fill] = []
         self._paid: list[FundingPayment] = []
         self._orders: dict[str, Order] = {}
         self._journal: list[DecisionRecord] = []
         self._equity: list[tuple[int, float, float]] = []
+        self._stop_moves: list[tuple[int, str, float]] = []
         self._missing_hours = 0
-        self._resumes = 0
 
     def _stop(self, symbol: str, side: Side, entry_px: Decimal, size: Decimal, own_px: float | None) -> float | None:
         instrument = self._listed.get(symbol)
@@ -199,7 +209,7 @@ class _Run:
         return RecordedRun(
             self._account.trades, tuple(self._fills), tuple(self._paid), tuple(self._journal), tuple(self._equity),
             self._account.positions, self._risk, self._tape, self._orders, self._missing_hours + len(self._due),
-            self._resumes, is_whole, is_cut,
+            self._operator.resumes, self._regimes, tuple(self._stop_moves), is_whole, is_cut,
         )  # fmt: skip
 
     # ------------------------------------------------------------ one moment
@@ -382,9 +392,8 @@ class _Run:
         """Measure the limits at the newest marks; entries that work go when one is hit."""
         equity = self._equity_usd()
         if equity is not None and self._contexts:
-            was_paused = self._risk.session_paused or self._risk.drawdown_paused
-            self._risk = self._risk.on_equity(equity, now_ms, self._config.risk).state
-            self._operator(was_paused, now_ms, equity)
+            measured = self._risk.on_equity(equity, now_ms, self._config.risk).state
+            self._risk = self._operator.look(self._risk, measured, now_ms, equity)
         seen = (
             self._risk.session_paused, self._risk.drawdown_paused, self._risk.day_realized_net_usd,
             self._risk.cooldown_until_ms, self._lost_weeks(now_ms) >= self._config.risk.losing_weeks,
@@ -401,16 +410,6 @@ class _Run:
                 self._executor.cancel(order.intent.cloid, now_ms, f"entries halted: {hit.text}")
             self._pending = ()
             self._settle()
-
-    def _operator(self, was_paused: bool, now_ms: int, equity: float) -> None:
-        """Let the simulated operator lift a pause that is old enough."""
-        is_paused = self._risk.session_paused or self._risk.drawdown_paused
-        if is_paused and not was_paused:
-            self._paused_ms = now_ms
-        wait_ms = round(self._config.backtest.resume_hours * HOUR_MS)
-        if is_paused and wait_ms and self._paused_ms is not None and now_ms - self._paused_ms >= wait_ms:
-            self._risk = self._risk.on_operator_resume(now_ms, equity).state
-            self._resumes += 1
 
     def _lost_weeks(self, now_ms: int) -> int:
         if self._booked != self._account.booked:  # the sums change with fills and payments only
@@ -479,7 +478,7 @@ class _Run:
             close_ms=event.close_ms,
             now_ms=now_ms,
             source=SOURCE,
-            regime=Regime.NORMAL,
+            regime=self._regime(event.close_ms),
             symbols=inputs,
             risk=self._view(event.close_ms),
             pending=self._pending,
@@ -493,12 +492,17 @@ class _Run:
             moved_px, symbol = item.move_stop_px, item.record.symbol
             if moved_px is not None and self._executor.move_stop(symbol, moved_px, now_ms):
                 self._account.set_stop(symbol, moved_px)
+                self._stop_moves.append((now_ms, symbol, moved_px))
         self._settle()
         self._pending = decision.pending
         for item in decision.decided:
             if item.intent is not None:
                 self._send(item.intent, now_ms)
         self._note_equity(event.close_ms)
+
+    def _regime(self, close_ms: int) -> Regime:
+        """Return the regime that was known at a close."""
+        return REGIMES[int(regimes_at(self._regimes, np.array([close_ms]))[0])]
 
     def _input(self, item: SeriesClose, close_ms: int) -> SymbolInput:
         series = self._series[item.symbol]
@@ -529,7 +533,7 @@ class _Run:
             rows[-1],
             columns_of(rows[-self._window :]),
             params_of(self._config),
-            regime=Regime.NORMAL,
+            regime=self._regime(close_ms),
             position=self._account.position(symbol),
             provisional=is_provisional,
         )

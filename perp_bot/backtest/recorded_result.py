@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from perp_bot.backtest.data_notes import funding_note
 from perp_bot.backtest.recorded import RecordedRun, simulate
+from perp_bot.backtest.regimes import regime_note, stored_regimes
 from perp_bot.backtest.results import BacktestResult, SimulatedTrade, Trades
 from perp_bot.config.model import Config
 from perp_bot.core.errors import UsageError
-from perp_bot.core.timeframes import HOUR_MS
+from perp_bot.core.timeframes import HOUR_MS, length_ms
 from perp_bot.core.types import Action, ClosedTrade, Fill, Liquidity, OrderRole
 from perp_bot.data.db.reader import Reader
 from perp_bot.data.recordings import Recording
@@ -25,7 +27,8 @@ def run_recorded(config: Config, session: Recording, progress: Callable[[int], N
         StoreError: the recording cannot be read.
     """
     check_recorded(config, session)
-    return result_of_run(config, session, simulate(config, session, stored_rates(config), progress))
+    run = simulate(config, session, stored_rates(config), progress, stored_regimes(config))
+    return result_of_run(config, session, run)
 
 
 def check_recorded(config: Config, session: Recording) -> None:
@@ -61,11 +64,14 @@ def result_of_run(config: Config, session: Recording, run: RecordedRun) -> Backt
         if record.action is Action.BLOCKED
         for rule in {reason.rule for reason in record.blocked_by}
     )
+    step_ms = length_ms(config.data.primary_timeframe)
     notes = [f"market recorded in {session.name}: its books, trades and marks, nothing of its orders"]
     if not run.is_whole:
         notes.append("the recording has no end: what came before it is simulated")
     if run.missing_hours:
-        notes.append(f"{run.missing_hours:,} hours were held without a known funding rate: funding is incomplete")
+        notes.append(funding_note(run.missing_hours))
+    if times:
+        notes.append(regime_note(run.regimes, times[0], times[-1], step_ms))
     return BacktestResult(
         strategy=config.trading.strategy,
         symbols=config.trading.symbols,
@@ -104,6 +110,11 @@ def _simulated(run: RecordedRun, trade: ClosedTrade) -> SimulatedTrade:
     paid_hours = {payment.hour_ms for payment in run.funding if payment.symbol == trade.symbol}
     first_hour_ms = trade.opened_ms - trade.opened_ms % HOUR_MS + HOUR_MS
     hours = range(first_hour_ms, trade.closed_ms + 1, HOUR_MS)
+    first_stop = float("nan") if decided is None or decided.stop_px is None else decided.stop_px
+    moved = [
+        px for at_ms, symbol, px in run.stop_moves
+        if symbol == trade.symbol and trade.opened_ms <= at_ms <= trade.closed_ms
+    ]  # fmt: skip
     return SimulatedTrade(
         symbol=trade.symbol,
         side=str(trade.side),
@@ -113,7 +124,7 @@ def _simulated(run: RecordedRun, trade: ClosedTrade) -> SimulatedTrade:
         size=float(trade.size),
         entry_px=float(trade.entry_px),
         exit_px=float(trade.exit_px),
-        stop_px=float("nan") if decided is None or decided.stop_px is None else decided.stop_px,
+        stop_px=first_stop,
         exit_reason=trade.exit_reason,
         entry_is_maker=all(fill.liquidity is Liquidity.MAKER for fill in entries),
         gross_usd=float(trade.gross_usd),
@@ -124,6 +135,7 @@ def _simulated(run: RecordedRun, trade: ClosedTrade) -> SimulatedTrade:
         mae_usd=min([0.0, *gains]),
         mfe_usd=max([0.0, *gains]),
         missing_funding_hours=sum(hour not in paid_hours for hour in hours),
+        last_stop_px=moved[-1] if moved else first_stop,
     )
 
 
@@ -172,4 +184,5 @@ def _columns(symbols: tuple[str, ...], trades: list[SimulatedTrade]) -> Trades:
         mae_usd=floats("mae_usd"),
         mfe_usd=floats("mfe_usd"),
         missing_funding_hours=np.array([trade.missing_funding_hours for trade in trades], np.int32),
+        last_stop_px=floats("last_stop_px"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -36,6 +37,7 @@ class SimulatedTrade(NamedTuple):
     mae_usd: float  # worst open PnL on the way, at candle extremes, at most 0
     mfe_usd: float  # best open PnL on the way, at least 0
     missing_funding_hours: int
+    last_stop_px: float = math.nan  # at the closing: where a strategy moved it to, else `stop_px`; NaN: not known
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +65,7 @@ class Trades:
     mae_usd: Column
     mfe_usd: Column
     missing_funding_hours: NDArray[np.int32]
+    last_stop_px: Column
 
     def __len__(self) -> int:
         return len(self.symbol)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from perp_bot.backtest.results import BacktestResult, SimulatedTrade
-from perp_bot.backtest.stored_run import StoredRun
+from perp_bot.backtest.stored_run import MOMENTS, StoredRun, settings_of
+from perp_bot.config.model import Config
 
 _SAME = 1e-12  # relative: figures that agree to this are equal
 _ORIGIN = ("kind", "strategy", "data_hash", "seed", "version", "commit", "trials")
@@ -73,7 +74,13 @@ def diff(
 
 
 def _figures(run: StoredRun) -> dict[str, Any]:
-    return {name: value for name, value in (run.metrics or {}).items() if name not in ("undefined", "incomplete")}
+    beside = ("undefined", "incomplete", MOMENTS)
+    return {name: value for name, value in (run.metrics or {}).items() if name not in beside}
+
+
+def own_settings(run: StoredRun) -> list[Change]:
+    """Return what a run's settings were where they are not the default (first: the default, second: the run's)."""
+    return [item for item in _changes(settings_of(Config()), run.config) if not item.name.endswith("_path")]
 
 
 def _changes(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> list[Change]:

@@ -5,6 +5,7 @@ What is not known does not pass: a market without a recorded spread, or with hol
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -22,6 +23,7 @@ from perp_bot.data.columns import CandleArrays, read_candles
 from perp_bot.data.db.reader import Reader
 
 LEAST_VOLUME_USD = 50e6
+_HASH_DIGITS = 16
 MOST_SPREAD = 0.0005  # fraction of mid
 SURE_Z = -1.645  # one-sided 5 %
 Advance = Callable[[float], None]
@@ -50,6 +52,7 @@ class Screened:
     half_life: HalfLife | None
     from_ms: int | None  # first candle that the reversion is measured on: the newest stretch without a hole
     generated_share: float  # of those candles
+    data_hash: str  # of the candles and spreads that were read
 
     @property
     def is_reverting(self) -> bool:
@@ -117,7 +120,21 @@ def screen_one(candles: CandleArrays, spreads: Sequence[float], newest_ms: int, 
     return Screened(
         candles.symbol, verdict, (*fails, *unknown), at_ms, volume, spread, len(spreads), ratio, half_life(log_price),
         int(candles.open_ms[first]) if len(log_price) else None, float(candles.generated[first:].mean()),
+        _hash(candles, spreads),
     )  # fmt: skip
+
+
+def _hash(candles: CandleArrays, spreads: Sequence[float]) -> str:
+    digest = hashlib.sha256(repr((candles.symbol, candles.timeframe)).encode())
+    for column in (candles.open_ms, candles.close, candles.volume, candles.generated, np.array(spreads)):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()[:_HASH_DIGITS]
+
+
+def hash_of(found: Sequence[Screened]) -> str:
+    """Return a short name of all the data that a screen read, in whatever order it ranks them."""
+    whole = repr(sorted((item.symbol, item.data_hash) for item in found))
+    return hashlib.sha256(whole.encode()).hexdigest()[:_HASH_DIGITS]
 
 
 def _volume(candles: CandleArrays, at_ms: int) -> tuple[float | None, str]:

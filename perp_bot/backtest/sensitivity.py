@@ -28,8 +28,10 @@ from perp_bot.backtest.parameters import (
     refuse_too_many,
     value_in,
 )
+from perp_bot.backtest.sweep import SweepTable
 from perp_bot.backtest.sweep_blocks import Swept
 from perp_bot.config.model import Config
+from perp_bot.core.counting import counted
 from perp_bot.core.errors import UsageError
 
 ROBUST_SHARE = 0.7
@@ -47,6 +49,7 @@ class Heatmap:
     values: tuple[tuple[float | None, ...], ...]  # None: not tried, or left out
     chosen: tuple[float, float] | None = None  # the settings in use, where they are on the map
     others: int = 0  # how many further parameters differ; the value is the median over them
+    is_incomplete: bool = False  # some of the values lack funding of hours without a known rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Strip:
     values: tuple[Value, ...]
     profit_usd: tuple[float | None, ...]
     trades: tuple[int | None, ...]
+    is_incomplete: bool = False  # some of them lack funding of hours without a known rate
 
     @property
     def share_profitable(self) -> float | None:
@@ -84,12 +88,23 @@ class Sensitivity:
     plan: Plan
     swept: Swept
     profit_usd: NDArray[np.float64]  # by finished point
+    missing_hours: NDArray[np.int64]  # held without a known funding rate, by finished point
     base_profit_usd: float | None  # None: interrupted before the settings in use were run
     share_profitable: float
     neighbours: int
     strips: tuple[Strip, ...]
     maps: tuple[Heatmap, ...]
     best: int  # place of the highest profit among the finished points
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether a set was held through hours without a known funding rate."""
+        return bool(self.missing_hours.any())
+
+    @property
+    def lacks_in_use(self) -> bool:
+        """Whether the settings in use were; False where they were not run."""
+        return bool(self.missing_hours[self.swept.places == 0].any())
 
     @property
     def is_robust(self) -> bool:
@@ -151,11 +166,12 @@ def read(config: Config, plan: Plan, swept: Swept) -> Sensitivity:
         plan=plan,
         swept=swept,
         profit_usd=profit,
+        missing_hours=table.missing_funding_hours,
         base_profit_usd=float(profit[found[0]]) if 0 in found else None,
         share_profitable=float((around > 0).mean()) if len(around) else 0.0,
         neighbours=len(around),
-        strips=() if plan.is_grid else tuple(_strips(config, plan, profit, found, table.trades)),
-        maps=tuple(_maps(config, plan, profit, found)) if plan.is_grid else (),
+        strips=() if plan.is_grid else tuple(_strips(config, plan, profit, found, table)),
+        maps=tuple(_maps(config, plan, profit, found, table.missing_funding_hours)) if plan.is_grid else (),
         best=int(np.argmax(profit)),
     )
 
@@ -168,7 +184,7 @@ def _is_base_apart(config: Config, plan: Plan) -> bool:
 
 
 def _strips(
-    config: Config, plan: Plan, profit: NDArray[np.float64], found: Mapping[int, int], trades: NDArray[np.int64]
+    config: Config, plan: Plan, profit: NDArray[np.float64], found: Mapping[int, int], table: SweepTable
 ) -> Iterator[Strip]:
     rows = {tuple(point.items()): found.get(place) for place, point in enumerate(plan.points)}
     for axis in plan.axes:
@@ -177,11 +193,14 @@ def _strips(
         yield Strip(
             axis.key, axis.name, in_use, tuple(axis.values),
             tuple(None if row is None else float(profit[row]) for row in places),
-            tuple(None if row is None else int(trades[row]) for row in places),
+            tuple(None if row is None else int(table.trades[row]) for row in places),
+            any(row is not None and table.missing_funding_hours[row] > 0 for row in places),
         )  # fmt: skip
 
 
-def _maps(config: Config, plan: Plan, profit: NDArray[np.float64], found: Mapping[int, int]) -> Iterator[Heatmap]:
+def _maps(
+    config: Config, plan: Plan, profit: NDArray[np.float64], found: Mapping[int, int], missing: NDArray[np.int64]
+) -> Iterator[Heatmap]:
     in_use = {axis.key: value_in(config, axis.key) for axis in plan.axes}
     for y, x in list(combinations(plan.axes, 2))[:_MOST_MAPS]:
         cells: dict[tuple[Value, Value], list[float]] = {}
@@ -195,7 +214,20 @@ def _maps(config: Config, plan: Plan, profit: NDArray[np.float64], found: Mappin
         yield Heatmap(
             x.name, y.name, tuple(map(float, x.values)), tuple(map(float, y.values)), values,
             (float(in_use[x.key]), float(in_use[y.key])) if is_on else None, len(plan.axes) - 2,
+            bool(missing.any()),
         )  # fmt: skip
+
+
+def funding_note(found: Sensitivity) -> str | None:
+    """Return which figures lack funding; None where none does."""
+    lacking = found.missing_hours[found.missing_hours > 0]
+    if not len(lacking):
+        return None
+    return (
+        f"{len(lacking):,} of {counted(len(found.missing_hours), 'set')} were held through hours without a known "
+        f"funding rate (up to {counted(int(lacking.max()), 'hour')}): nothing is booked for them, their figures (*) "
+        "are incomplete"
+    )
 
 
 def as_json(config: Config, found: Sensitivity) -> dict[str, Any]:
@@ -218,12 +250,14 @@ def as_json(config: Config, found: Sensitivity) -> dict[str, Any]:
         "neighbours": found.neighbours,
         "share_profitable": found.share_profitable,
         "robust_share": ROBUST_SHARE,
-        "is_robust": found.is_robust,
+        "is_robust": None if found.swept.is_partial else found.is_robust,  # of a part there is no verdict
+        "incomplete_sets": int((found.missing_hours > 0).sum()),
         "points": [
             {
                 "point": dict(point), "profit_usd": float(found.profit_usd[row]), "trades": int(table.trades[row]),
                 "net_usd": float(table.net_usd[row]), "sharpe": known(float(table.sharpe[row])),
                 "max_drawdown": known(float(table.max_drawdown_pct[row])),
+                "missing_funding_hours": int(found.missing_hours[row]),
             }
             for row, point in enumerate(table.points)
         ],

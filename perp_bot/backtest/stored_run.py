@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perp_bot.backtest import metrics as figures
+from perp_bot.backtest.curve import CurveSums
 from perp_bot.backtest.metrics import Metrics
 from perp_bot.backtest.results import BacktestResult, Trades
 from perp_bot.config.load import resolved
@@ -22,6 +23,9 @@ from perp_bot.config.redact import redacted
 
 SCHEMA = 1
 RECORD, COLUMNS = "run.json", "columns.npz"
+MOMENTS = "returns"  # beside the figures; not a figure
+LAST_STOP = "last_stop_px"
+KINDS = ("backtest", "walkforward", "sensitivity", "screen")
 MAX_CURVE_POINTS = 20_000  # of a stored equity curve; the figures were made from all of it
 MAX_SHARPES = 1_000  # of a sweep's trials; an even choice of them keeps their variance
 _PACK_LEVEL = 1  # of zlib: higher ones take four times as long for a tenth
@@ -32,7 +36,7 @@ class StoredRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     schema: int
     id: str
-    kind: str  # backtest, walkforward, sensitivity, screen, compare, ...
+    kind: str  # one of KINDS
     saved_ms: int  # wall clock
     version: str  # of perpbot
     commit: str | None  # of the checkout it ran from, `-dirty` when files were changed
@@ -138,7 +142,9 @@ def unpack(record: StoredRun, packed: bytes) -> BacktestResult:
     trades = Trades(
         symbols=tuple(about["trade_symbols"]),
         reasons=tuple(about["trade_reasons"]),
-        **{name: columns[f"trade_{name}"] for name in _trade_columns()},
+        **{name: columns[f"trade_{name}"] for name in _trade_columns() if name != LAST_STOP},
+        # runs of before it was kept lack it: not known
+        last_stop_px=columns.get(f"trade_{LAST_STOP}", np.full(len(columns["trade_stop_px"]), np.nan)),
     )
     return BacktestResult(
         strategy=record.strategy,
@@ -167,16 +173,21 @@ def metrics_of(record: StoredRun) -> Metrics | None:
         return None
     known = {item.name for item in fields(Metrics) if item.metadata}
     values = {name: value for name, value in record.metrics.items() if name in known}
+    moments = record.metrics.get(MOMENTS)
     return Metrics(
         **values,
         undefined=tuple(record.metrics.get("undefined", {}).items()),
         incomplete=bool(record.metrics.get("incomplete")),
+        returns=CurveSums(**moments) if moments is not None and set(moments) == set(CurveSums._fields) else None,
     )
 
 
 def metrics_json(metrics: Metrics | None) -> dict[str, Any] | None:
-    """Return figures as they are stored."""
-    return None if metrics is None else figures.as_json(metrics)
+    """Return figures as they are stored, with the moments that tell how sure the Sharpe ratio is."""
+    if metrics is None:
+        return None
+    moments = {} if metrics.returns is None else {MOMENTS: metrics.returns._asdict()}
+    return {**figures.as_json(metrics), **moments}
 
 
 def _trade_columns() -> tuple[str, ...]:

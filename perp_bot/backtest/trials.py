@@ -22,7 +22,7 @@ from perp_bot.backtest.stored_run import StoredRun
 from perp_bot.config.model import Config
 from perp_bot.core.timeframes import close_of
 
-_SECTIONS = ("trading", "signals", "macd", "risk", "execution", "backtest")
+_SECTIONS = ("trading", "signals", "macd", "risk", "execution", "prediction", "backtest")
 # Settings that change no trade, and the strategy, which an option may name instead.
 _NOT_TRIED = {
     "trading": ("strategy",),

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perp_bot.backtest.data_notes import notes_of
 from perp_bot.backtest.engine import RunOptions, run, span_of
 from perp_bot.backtest.grid import Grid, grid_of
 from perp_bot.backtest.market import Market
@@ -30,6 +31,7 @@ from perp_bot.backtest.results import BacktestResult, Trades
 from perp_bot.backtest.sweep import SweepTable, run_points_on, with_values
 from perp_bot.backtest.walk_windows import Schedule, Window, schedule
 from perp_bot.config.model import Config
+from perp_bot.core.counting import counted
 from perp_bot.core.errors import UsageError
 from perp_bot.core.timeframes import DAY_MS, iso
 from perp_bot.indicators.warmup import decision_window
@@ -69,6 +71,8 @@ class WindowResult:
     test_net_usd: float  # equity at the end less start: open positions and their closing costs included
     test_trades: int
     closing_cost_usd: float  # of the position that the window's end closed
+    train_missing_hours: int = 0  # held without a known funding rate: above 0 the figures are incomplete
+    test_missing_hours: int = 0
 
     @property
     def train_return(self) -> float:
@@ -105,6 +109,11 @@ class WalkForward:
     trial_sharpes: tuple[float, ...]  # annualised, of every set over the whole test span: what luck has to choose from
     stitched: BacktestResult
     is_partial: bool
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether some window, training or test, was held through hours without a known funding rate."""
+        return any(item.train_missing_hours or item.test_missing_hours for item in self.windows)
 
     @property
     def efficiency(self) -> float | None:
@@ -182,7 +191,7 @@ def walk_forward(
     return WalkForward(
         schedule=windows, windows=tuple(found), stability=tuple(_stability(options.axes, found)),
         points=len(points), left_out=left_out, trial_sharpes=sharpes,
-        stitched=_stitched(config, found, tested, len(points), is_partial=is_partial), is_partial=is_partial,
+        stitched=_stitched(config, grid, found, tested, len(points), is_partial=is_partial), is_partial=is_partial,
     )  # fmt: skip
 
 
@@ -220,6 +229,8 @@ def _window(
         test_net_usd=float(result.equity_usd[-1]) - capital_usd,
         test_trades=len(result.trades),
         closing_cost_usd=cost,
+        train_missing_hours=int(table.missing_funding_hours[row]),
+        test_missing_hours=result.missing_funding_hours,
     ), result  # fmt: skip
 
 
@@ -251,24 +262,34 @@ def _stability(axes: Sequence[Axis], found: Sequence[WindowResult]) -> list[Stab
 
 
 def _stitched(
-    config: Config, found: Sequence[WindowResult], tested: Sequence[BacktestResult], points: int, *, is_partial: bool
+    config: Config,
+    grid: Grid,
+    found: Sequence[WindowResult],
+    tested: Sequence[BacktestResult],
+    points: int,
+    *,
+    is_partial: bool,
 ) -> BacktestResult:
     """Return the test windows as one account, each on top of the one before."""
     first = tested[0]
     start = config.trading.capital_usd
     ends = sum(1 for one in found if one.closing_cost_usd > 0)
-    # what only some windows say (hours without a rate) is said by the sums
-    notes = [note for note in first.notes if all(note in result.notes for result in tested)]
-    notes.append(
-        f"{len(found)} test windows stitched; each begins with what the one before left, its limits not yet used"
-    )
+    span = span_of(grid, found[0].window.train_to_ms, found[-1].window.test_to_ms)
+    missing_hours = sum(result.missing_funding_hours for result in tested)
+    notes = [*notes_of(grid, config, *span, missing_hours)]
+    if len(found) == 1:
+        notes.append("1 test window")
+    else:
+        notes.append(
+            f"{len(found)} test windows stitched; each begins with what the one before left, its limits not yet used"
+        )
     if found[-1].capital_usd + found[-1].test_net_usd <= 0:
         notes.append("the account was used up: no window after that")
     if ends:
         cost = sum(one.closing_cost_usd for one in found)
         notes.append(
-            f"positions that were open at the end of {ends} windows are closed there for {cost:.2f} USD; they are not "
-            "among the trades"
+            f"positions that were open at the end of {counted(ends, 'window')} are closed there "
+            f"for {cost:.2f} USD; they are not among the trades"
         )
     blocked: dict[str, int] = {}
     for result in tested:
@@ -283,7 +304,7 @@ def _stitched(
         held_usd=np.concatenate([_closed(result.held_usd) for result in tested]),
         blocked=blocked,
         open_positions=0,
-        missing_funding_hours=sum(result.missing_funding_hours for result in tested),
+        missing_funding_hours=missing_hours,
         resumes=sum(result.resumes for result in tested),
         start_equity_usd=start,
         trials=points,
@@ -337,6 +358,8 @@ def as_json(found: WalkForward, options: WalkOptions) -> dict[str, Any]:
                 "train_net_usd": item.train_net_usd, "train_trades": item.train_trades,
                 "test_objective": item.test_objective, "test_net_usd": item.test_net_usd,
                 "test_trades": item.test_trades, "closing_cost_usd": item.closing_cost_usd,
+                "train_missing_funding_hours": item.train_missing_hours,
+                "test_missing_funding_hours": item.test_missing_hours,
             }
             for item in found.windows
         ],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from perp_bot.cli.output import put_json, say
 from perp_bot.cli.research_case import ResearchCase
+from perp_bot.cli.targets import refuse_unwritable
 from perp_bot.core.errors import EXIT_INTERRUPTED, EXIT_OK
 
 if TYPE_CHECKING:
@@ -34,10 +35,12 @@ def backtest(
     from perp_bot.backtest.metrics import measure
     from perp_bot.backtest.trials import Seen
 
+    refuse_unwritable("--report", report)
+    refuse_unwritable("--trades", trades)
     config = case.config
     if compounding:
         config = replace(config, backtest=replace(config.backtest, compounding=True))
-    market = case.market()
+    market = case.market() if recording is not None else case.decidable_market()
     if recording is not None:
         result = _on_recording(config, case.strategy, recording)
     else:

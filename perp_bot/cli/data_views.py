@@ -14,6 +14,7 @@ from perp_bot.cli.output import put, put_json, say
 from perp_bot.cli.places import make_folder
 from perp_bot.config.model import Config
 from perp_bot.config.paths import RuntimePaths
+from perp_bot.core.counting import counted
 from perp_bot.core.errors import EXIT_OK, EXIT_WARNINGS, DaemonBusy, StoreError, UsageError
 from perp_bot.core.symbols import normalize_symbol
 from perp_bot.core.timeframes import TIMEFRAMES, iso
@@ -139,18 +140,18 @@ def import_bundled(config: Config, name: str, *, as_json: bool) -> int:
 
 
 def _told(done: Imported, what: str, interval_hours: int) -> str:
-    parts = [f"{what}: {done.rows:,} rows from {iso(done.first_ms)} to {iso(done.last_ms)}"]
+    parts = [f"{what}: {counted(done.rows, 'row')} from {iso(done.first_ms)} to {iso(done.last_ms)}"]
     if done.added < done.rows:
         there = done.rows - done.added - done.corrected
         parts.append(f"{done.added:,} are new, {done.corrected:,} correct stored ones, {there:,} were stored already")
     if not done.was_sorted:
         parts.append("the file was not in order and was sorted")
     if done.same_twice:
-        parts.append(f"{done.same_twice} rows were there twice, the same")
+        parts.append(f"{counted(done.same_twice, 'row was', 'rows were')} there twice, the same")
     if done.skipped:
-        parts.append(f"{done.skipped} bad rows left out")
+        parts.append(f"{counted(done.skipped, 'bad row')} left out")
     if done.gaps:
-        parts.append(f"{done.gaps} gaps")
+        parts.append(counted(done.gaps, "gap"))
     if interval_hours > 1:
         parts.append(f"each rate spread over {interval_hours} hours")
     return "; ".join(parts)

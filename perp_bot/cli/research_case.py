@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from perp_bot.cli.invocation import Invocation
 from perp_bot.core.errors import StoreError, UsageError
 from perp_bot.core.symbols import normalize_symbol
-from perp_bot.core.timeframes import TIMEFRAMES, iso
+from perp_bot.core.timeframes import FIXED_MS, iso
 
 if TYPE_CHECKING:
     from perp_bot.backtest.market import Market
@@ -26,11 +26,42 @@ class ResearchCase:
     to_ms: int | None
 
     def market(self) -> Market:
-        """Return the stored data; UsageError or StoreError in one line that says what to do."""
+        """Return the stored data, what is odd about them noted; UsageError or StoreError says what to do."""
+        from perp_bot.backtest.data_notes import annotated
         from perp_bot.backtest.load import load_market
 
         self.refuse_without_database()
-        return load_market(self.config, from_ms=self.from_ms, to_ms=self.to_ms)
+        try:
+            return annotated(self.config, load_market(self.config, from_ms=self.from_ms, to_ms=self.to_ms))
+        except UsageError:
+            self._refuse_span_without_candles()
+            raise
+
+    def decidable_market(self) -> Market:
+        """Return the stored data of a span in which something can be decided; see `market` for faults."""
+        from perp_bot.backtest.data_notes import refuse_undecidable
+
+        market = self.market()
+        refuse_undecidable(market, self.config, self.from_ms, self.to_ms)
+        return market
+
+    def _refuse_span_without_candles(self) -> None:
+        """Raise UsageError when the candles asked for are stored, and none of them lies in the span."""
+        from perp_bot.data.db.reader import Reader
+
+        timeframe = self.config.data.primary_timeframe
+        with Reader(self.config.data.db_path) as reader:
+            found = [(name, reader.candle_span(name, timeframe)) for name in self.config.trading.symbols]
+        stored = [
+            f"{name} {iso(span[0])} to {iso(span[1] + FIXED_MS[timeframe])}" for name, span in found if span is not None
+        ]
+        if stored:
+            begin = "the beginning" if self.from_ms is None else iso(self.from_ms)
+            end = "the end" if self.to_ms is None else iso(self.to_ms)
+            raise UsageError(
+                f"no {timeframe} candle closes from {begin} to {end}: stored are {', '.join(stored)}; change --from / "
+                "--to, or fetch what is missing (perpbot backfill, perpbot data import)"
+            )
 
     def refuse_without_database(self) -> None:
         """Raise StoreError where there is none, with what makes one."""
@@ -63,11 +94,13 @@ def research_case(
         except ValueError as error:
             raise UsageError(f"--symbol: {error}") from None
     if timeframe is not None:
-        if timeframe not in TIMEFRAMES:
-            raise UsageError(f"--timeframe {timeframe}: there are {', '.join(TIMEFRAMES)}")
         config = replace(config, data=replace(config.data, primary_timeframe=timeframe))
+    if config.data.primary_timeframe not in FIXED_MS:  # the calendar month has no fixed length: no grid fits it
+        key = "--timeframe" if timeframe is not None else "data.primary_timeframe"
+        raise UsageError(f"{key} {config.data.primary_timeframe}: research runs on {', '.join(FIXED_MS)}")
     name = config.trading.strategy if strategy is None else strategy
     registry.create(name, config)  # names the nearest one when there is none of that name
+    config = replace(config, trading=replace(config.trading, strategy=name))  # what a run stores is what it ran
     from_ms, to_ms = time_of("--from", from_text), time_of("--to", to_text)
     if from_ms is not None and to_ms is not None and from_ms >= to_ms:
         raise UsageError(f"--from {iso(from_ms)} is not before --to {iso(to_ms)}")

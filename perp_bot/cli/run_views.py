@@ -13,14 +13,18 @@ from rich.text import Text
 
 from perp_bot.backtest import run_diff
 from perp_bot.backtest import runs as store
+from perp_bot.backtest.honesty import Honesty, odds_after
+from perp_bot.backtest.metrics import Metrics
 from perp_bot.backtest.run_diff import Change, RunDiff, TradeChange
 from perp_bot.backtest.stored_run import StoredRun, metrics_of
 from perp_bot.cli.output import put, put_json, say
 from perp_bot.config.model import Config
+from perp_bot.core.counting import counted
 from perp_bot.core.errors import EXIT_OK, EXIT_WARNINGS, UsageError
 from perp_bot.core.money import usd
 from perp_bot.core.timeframes import DAY_MS
 from perp_bot.core.visible import visible
+from perp_bot.reporting.labelled import labelled
 from perp_bot.reporting.summary import print_summary
 from perp_bot.reporting.trades_csv import write_trades_csv
 from perp_bot.reporting.words import day, minute, ratio
@@ -65,41 +69,56 @@ def _row(run: StoredRun) -> tuple[str, ...]:
     begin, end = about.get("from_ms"), about.get("to_ms")
     days = "-" if begin is None or end is None else f"{(end - begin) / DAY_MS:,.0f}"
     mark = "*" if figures.get("incomplete") else ""
-    part = " (part)" if about.get("is_partial") else ""
+    part = " (part)" if _is_partial(run) else ""
     return (
         run.id, f"{run.strategy or '-'}{part}", day(begin), days, f"{figures.get('trades', '-')}",
         f"{usd(figures.get('net_usd'), sign=True)}{mark}", ratio(figures.get("sharpe")),
     )  # fmt: skip
 
 
+def _is_partial(run: StoredRun) -> bool:
+    """Whether it was interrupted; a run without one result says so among what its kind adds."""
+    return bool((run.result or {}).get("is_partial") or run.extra.get("is_partial"))
+
+
 def _brief(run: StoredRun) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(run)
     for name in ("config", "extra", "trial_sharpes", "schema"):
         del plain[name]
+    plain["is_partial"] = _is_partial(run)
     return plain
 
 
 def show_stored(config: Config, wanted: str, trades_path: Path | None, *, as_json: bool) -> int:
     """Print one run; its trades to a file if asked."""
-    run = store.find(config, wanted)
+    run = _found(config, wanted)
     result, metrics = store.result_of(config, run), metrics_of(run)
     if trades_path is not None:
         if result is None:
             raise UsageError(f"--trades: run {run.id} ({run.kind}) has no trades of its own")
         write_trades_csv(trades_path, result)
-        say(f"{len(result.trades):,} trades written to {trades_path}")
+        say(f"{counted(len(result.trades), 'trade')} written to {trades_path}")
     if as_json:
         put_json(run)
         return EXIT_OK
     if result is not None and metrics is not None:
-        print_summary(Console(file=sys.stdout), result, metrics, run_id=run.id)
+        print_summary(Console(file=sys.stdout), result, metrics, _honesty(config, run, metrics), run.id)
     else:
-        put(visible(f"{run.id}: {run.kind} of {run.strategy or 'no one strategy'}, {run.trials:,} tried"))
+        part = ", interrupted: a part of it" if _is_partial(run) else ""
+        put(visible(f"{run.id}: {run.kind} of {run.strategy or 'no one strategy'}, {run.trials:,} tried{part}"))
     plain = {name: value for name, value in run.extra.items() if not isinstance(value, list | dict)}
     for name, value in plain.items():
         put(visible(f"{name}: {_value(value)}"))
-    if len(plain) < len(run.extra):
-        put(f"besides: {', '.join(name for name in run.extra if name not in plain)} (--json has them)")
+    lines = [("note", str(note)) for note in run.extra.get("notes", ())]
+    if metrics is not None and metrics.returns is None:
+        lines.append(
+            ("luck", "not known: the run was stored by a perpbot that did not keep the moments of its returns")
+        )
+    lines.append(("settings", _settings(run)))
+    Console(file=sys.stdout, highlight=False).print(labelled(lines))
+    besides = [name for name in run.extra if name not in plain and name != "notes"]
+    if besides:
+        put(f"besides: {', '.join(besides)} (--json has them)")
     commit = f" ({run.commit})" if run.commit else ""
     put(
         f"saved {minute(run.saved_ms)} UTC by perpbot {run.version}{commit}, seed {run.seed}, data {run.data_hash[:16]}"
@@ -107,15 +126,42 @@ def show_stored(config: Config, wanted: str, trades_path: Path | None, *, as_jso
     return EXIT_OK
 
 
+def _found(config: Config, wanted: str) -> StoredRun:
+    """Return the run that is called `wanted`; see `runs.find` for faults."""
+    if not wanted.strip():  # the begin of every id
+        raise UsageError("no run is named; give an id, the begin of one, its number, or last (see: perpbot runs list)")
+    return store.find(config, wanted)
+
+
+def _honesty(config: Config, run: StoredRun, metrics: Metrics) -> Honesty | None:
+    """Return how sure the Sharpe ratio is after everything that was tried up to now; None where it was not stored."""
+    if metrics.returns is None:
+        return None
+    timeframe = str((run.result or {})["timeframe"])
+    return Honesty(odds_after(metrics, timeframe, store.trials(config, Seen.in_run(run))))
+
+
+def _settings(run: StoredRun) -> str:
+    """Return the settings that are not the default."""
+    changed = run_diff.own_settings(run)
+    if not changed:
+        return "the defaults"
+    return f"{', '.join(f'{item.name} {_setting(item.second)}' for item in changed)}; all others at the default"
+
+
+def _setting(value: Any) -> str:
+    return " ".join(map(_setting, value)) if isinstance(value, list) else _value(value)
+
+
 def show_diff(config: Config, first: str, second: str, *, as_json: bool) -> int:
     """Print what differs between two runs."""
-    runs = store.find(config, first), store.find(config, second)
+    runs = _found(config, first), _found(config, second)
     found = run_diff.diff(*runs, *(store.result_of(config, run) for run in runs))
     if as_json:
         put_json({"first": runs[0].id, "second": runs[1].id, **_diff_json(found)})
         return EXIT_OK
     if found.is_empty:
-        put(f"{runs[0].id} and {runs[1].id}: nothing differs ({found.same_trades:,} trades)")
+        put(f"{runs[0].id} and {runs[1].id}: nothing differs ({counted(found.same_trades, 'trade')})")
         return EXIT_OK
     console = Console(file=sys.stdout)
     for title, changes in (("origin", found.origin), ("settings", found.settings), ("figures", found.figures)):

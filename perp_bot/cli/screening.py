@@ -20,9 +20,9 @@ def screen(case: ResearchCase, *, is_one: bool, horizon: int | None, bars: int, 
     with progress("screen") as advance:
         found = room.screen(config, symbols, horizon=q, bars=bars, advance=advance)
     extra = room.as_json(found, config.data.primary_timeframe, q)
-    run_id = runs.save(config, None, None, "screen", extra, trials=len(found))
+    run_id = runs.save(config, None, None, "screen", extra, data_hash=room.hash_of(found), trials=len(found))
     if as_json:
-        put_json({"run": run_id, **extra})
+        put_json({"run": run_id, "data_hash": room.hash_of(found), **extra})
         return EXIT_OK
     from rich.console import Console
 

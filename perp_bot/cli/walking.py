@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from perp_bot.cli.backtesting import progress
 from perp_bot.cli.output import put_json, say
 from perp_bot.cli.research_case import ResearchCase
+from perp_bot.cli.targets import refuse_unwritable
 from perp_bot.core.errors import EXIT_INTERRUPTED, EXIT_OK
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def walkforward(
     from perp_bot.backtest.parameters import read_grid
     from perp_bot.backtest.trials import Seen
 
+    refuse_unwritable("--report", report)
     config = case.config
     axes = read_grid(grid_file) if grid_file is not None else default_grids.walk_forward(case.strategy)
     options = walk.WalkOptions(*lengths, anchored, objective, axes, use_final)

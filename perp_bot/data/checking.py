@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from perp_bot.core.counting import counted
 from perp_bot.core.timeframes import DAY_MS, FIXED_MS, HOUR_MS, TIMEFRAMES, close_of, iso
 from perp_bot.data.columns import CandleArrays, read_candles, read_funding, read_minutes
 from perp_bot.data.db.connection import open_readonly, translate
@@ -67,11 +68,17 @@ def findings(db_path: Path) -> Iterator[Finding]:
     spans = _spans(db_path)
     for span in spans:
         found = read_candles(db_path, span.symbol, span.timeframe)
-        for kind in (_gaps, _off_grid, _impossible, _quiet, _jumps, _spikes):
+        for kind in (_gaps, _off_grid, _impossible, oddities):
             yield from kind(found)
     for symbol in sorted({span.symbol for span in spans}):
         mine = [span for span in spans if span.symbol == symbol]
         yield from _funding_gaps(db_path, symbol, min(span.first_ms for span in mine), max(map(_end_ms, mine)))
+
+
+def oddities(found: CandleArrays) -> Iterator[Finding]:
+    """Yield what is lawful and still no market: dead stretches, jumps, spikes."""
+    for kind in (_quiet, _jumps, _spikes):
+        yield from kind(found)
 
 
 def _spans(db_path: Path) -> list[SeriesSpan]:
@@ -159,11 +166,14 @@ def _impossible(found: CandleArrays) -> Iterator[Finding]:
 
 
 def _quiet(found: CandleArrays) -> Iterator[Finding]:
-    edges = np.diff(np.concatenate(([0], (found.volume == 0).astype(np.int8), [0])))
+    is_quiet = found.volume == 0
+    if not is_quiet.any():
+        return
+    edges = np.diff(np.concatenate(([0], is_quiet.astype(np.int8), [0])))
     for begin, end in zip(np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist(), strict=True):
         first, until = int(found.open_ms[begin]), close_of(found.timeframe, int(found.open_ms[end - 1]))
         if until - first >= QUIET_MS:
-            text = f"no volume from {iso(first)} to {iso(until)} ({end - begin} candle{'s' if end - begin > 1 else ''})"
+            text = f"no volume from {iso(first)} to {iso(until)} ({counted(end - begin, 'candle')})"
             yield _finding("no_volume", found, first, text)
 
 
@@ -177,6 +187,8 @@ def _jumps(found: CandleArrays) -> Iterator[Finding]:
 
 def _spikes(found: CandleArrays) -> Iterator[Finding]:
     with np.errstate(divide="ignore", invalid="ignore"):
+        if len(found) and (found.high / found.low).max() < 1 + JUMP:
+            return  # no candle is that long: a million of them need one look
         up = found.high / np.maximum(found.open, found.close) - 1
         down = found.low / np.minimum(found.open, found.close) - 1
     for name, away in (("high", up), ("low", down)):

@@ -13,12 +13,13 @@ from perp_bot.backtest.honesty import SURE, Honesty
 from perp_bot.backtest.market import Market
 from perp_bot.backtest.metrics import Metrics
 from perp_bot.backtest.results import BacktestResult
+from perp_bot.core.counting import counted
 from perp_bot.core.errors import StoreError
 from perp_bot.core.money import pct, usd
 from perp_bot.reporting import curve_charts, price_charts, trade_charts
 from perp_bot.reporting.heatmap import ParameterGrid, heatmap
 from perp_bot.reporting.months import by_month
-from perp_bot.reporting.summary import luck_lines, qualifiers
+from perp_bot.reporting.summary import is_under_water, luck_lines, qualifiers
 from perp_bot.reporting.words import by_unit, day, length, on_page, ratio
 from perp_bot.version import VERSION
 
@@ -32,9 +33,10 @@ class ReportExtras:
     """What a report shows when it is given."""
 
     honesty: Honesty | None = None
-    grid: ParameterGrid | None = None
+    grids: tuple[ParameterGrid, ...] = ()  # a map each
     run_id: str | None = None
     seed: int | None = None
+    part: str = ""  # why this is only a part, where the result itself is whole
     sections: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()  # further ones: title, sentences with a label
 
 
@@ -85,9 +87,9 @@ def _sections(result: BacktestResult, metrics: Metrics, market: Market | None, e
     present = [item for item in pairs if item]
     if present:
         yield f'<div class="pair">{"".join(present)}</div>'
-    if extras.grid is not None:
-        about = f"{on_page(extras.grid.figure)}; the outlined cell is in use"
-        yield _section("Parameters", heatmap(extras.grid), about)
+    for grid in extras.grids:
+        outlined = "" if grid.chosen is None else "; the outlined cell is in use"
+        yield _section(f"{grid.y_name} and {grid.x_name}", heatmap(grid), f"{on_page(grid.figure)}{outlined}")
     for title, sentences in extras.sections:
         yield _section(title, _pairs_list(sentences))
     if extras.honesty is not None:
@@ -120,14 +122,16 @@ def _head(result: BacktestResult, metrics: Metrics, extras: ReportExtras) -> str
     if len(result.close_ms):
         first, last = int(result.close_ms[0]), int(result.close_ms[-1])
         span = f"{day(first)} to {day(last)} ({length(last - first)})"
-    facts = [result.timeframe, span, f"{result.rows:,} candles"]
+    facts = [result.timeframe, span, counted(result.rows, "candle")]
     if extras.run_id:
         facts.append(f"run {extras.run_id}")
     badges = []
     if result.is_partial:
         badges.append("interrupted: a part of it")
+    if extras.part:
+        badges.append(extras.part)
     if metrics.incomplete:
-        badges.append(f"funding incomplete: {result.missing_funding_hours:,} hours unknown")
+        badges.append(f"funding incomplete: {counted(result.missing_funding_hours, 'hour')} unknown")
     marks = "".join(f'<span class="badge">{on_page(words)}</span>' for words in badges)
     chips = "".join(f"<span>{on_page(words)}</span>" for words in facts)
     title = f"<h1>{on_page(result.strategy)} <em>on</em> {on_page(', '.join(result.symbols))}</h1>"
@@ -137,6 +141,8 @@ def _head(result: BacktestResult, metrics: Metrics, extras: ReportExtras) -> str
 def _cards(metrics: Metrics, honesty: Honesty | None) -> str:
     mark = "*" if metrics.incomplete else ""
     fall = f"{usd(metrics.max_drawdown_usd)} USD, {length(metrics.drawdown_duration_ms)}"
+    if is_under_water(metrics):
+        fall += ", not recovered"
     won = f"{pct(metrics.win_rate, digits=1)} won, {pct(metrics.exposure, digits=1)} exposed"
     cards = [
         ("net", f"{usd(metrics.net_usd, sign=True)}{mark}", f"USD, gross {usd(metrics.gross_usd, sign=True)}",
@@ -189,6 +195,10 @@ def _prices(result: BacktestResult, market: Market | None) -> Iterator[str]:
         '<span class="key"><svg viewBox="0 0 18 8"><line x1="0" y1="4" x2="18" y2="4" class="stop"/></svg>stop at the '
         "opening</span>"
     )
+    moved = (
+        '<span class="key"><svg viewBox="0 0 18 8"><line x1="0" y1="4" x2="18" y2="4" class="stop moved"/></svg>where '
+        "it had been moved to at the end</span>"
+    )
     for item in market.symbols:
         if item.symbol not in result.symbols:
             continue
@@ -202,7 +212,9 @@ def _prices(result: BacktestResult, market: Market | None) -> Iterator[str]:
         yield _section(f"{item.symbol}: price, entries, exits", chart, legend + some)
         near = price_charts.close_up(result, item, trades)
         if near:
-            yield _section(f"{item.symbol}: the last trades", near, legend + stop)
+            yield _section(
+                f"{item.symbol}: the last trades", near, legend + stop + (moved if "stop moved" in near else "")
+            )
 
 
 def _spread(result: BacktestResult) -> str:
@@ -221,7 +233,7 @@ def _excursions(result: BacktestResult) -> str:
 def _costs(result: BacktestResult, metrics: Metrics) -> str:
     if not len(result.trades):
         return ""
-    missing = f"; funding of {result.missing_funding_hours:,} hours is not known" if metrics.incomplete else ""
+    missing = f"; funding of {counted(result.missing_funding_hours, 'hour')} is not known" if metrics.incomplete else ""
     about = f"closed trades, USD; price moves are at the prices that were due{missing}"
     return _section("From price moves to net", trade_charts.waterfall_chart(metrics), about)
 

@@ -35,6 +35,7 @@ class SymbolTrades:
     entry_px: list[float]
     exit_px: list[float]
     stop_px: list[float]
+    last_stop_px: list[float]  # NaN: not known
     net_usd: list[float]
     reason: list[str]
 
@@ -54,6 +55,7 @@ def trades_of(result: BacktestResult, symbol: str) -> SymbolTrades:
         entry_px=trades.entry_px[chosen].tolist(),
         exit_px=trades.exit_px[chosen].tolist(),
         stop_px=trades.stop_px[chosen].tolist(),
+        last_stop_px=trades.last_stop_px[chosen].tolist(),
         net_usd=trades.net_usd[chosen].tolist(),
         reason=[trades.reasons[code] for code in trades.exit_reason[chosen].tolist()],
     )
@@ -87,8 +89,16 @@ def span_chart(result: BacktestResult, item: SymbolMarket, trades: SymbolTrades)
         if len(chosen) < 500 and low <= stop <= high:
             x = frame.x(trades.opened_ms[place])
             parts.append(svg.rule(x - size, frame.y(stop), x + size, frame.y(stop), "stop"))
+        if len(chosen) < 500 and has_moved(trades, place) and low <= trades.last_stop_px[place] <= high:
+            x, moved = frame.x(trades.closed_ms[place]), frame.y(trades.last_stop_px[place])
+            parts.append(svg.rule(x - size, moved, x + size, moved, "stop moved"))
         parts += _marks(frame, trades, place, size)
     return svg.picture(frame, parts, f"{item.symbol}: price, entries and exits"), len(chosen)
+
+
+def has_moved(trades: SymbolTrades, place: int) -> bool:
+    """Whether the stop stood elsewhere when the trade closed; False where that is not known."""
+    return abs(trades.last_stop_px[place] - trades.stop_px[place]) > 0
 
 
 def close_up(result: BacktestResult, item: SymbolMarket, trades: SymbolTrades) -> str:
@@ -104,7 +114,8 @@ def close_up(result: BacktestResult, item: SymbolMarket, trades: SymbolTrades) -
         return ""
     shown = [place for place in range(len(trades)) if trades.opened_ms[place] >= candles.open_ms[first]]
     part = slice(first, last)
-    stops = [trades.stop_px[place] for place in shown if trades.stop_px[place] > 0]
+    both = [px for place in shown for px in (trades.stop_px[place], trades.last_stop_px[place])]
+    stops = [px for px in both if px > 0]
     spread = float(candles.high[part].max() - candles.low[part].min())
     near = [px for px in stops if candles.low[part].min() - spread < px < candles.high[part].max() + spread]
     low, high = svg.padded(
@@ -147,6 +158,9 @@ def _trade(frame: Frame, trades: SymbolTrades, place: int) -> list[str]:
     if frame.y_low <= trades.stop_px[place] <= frame.y_high:
         stop = frame.y(trades.stop_px[place])
         parts.append(svg.rule(begin - 4, stop, max(end, begin + 10), stop, "stop"))
+    if has_moved(trades, place) and frame.y_low <= trades.last_stop_px[place] <= frame.y_high:
+        moved = frame.y(trades.last_stop_px[place])  # when it got there is not kept: it is marked where the trade ends
+        parts.append(svg.rule(end - 8, moved, end + 8, moved, "stop moved"))
     return parts + _marks(frame, trades, place, 6.5)
 
 

@@ -10,6 +10,7 @@ from perp_bot.backtest.bands import QUANTILES
 from perp_bot.backtest.honesty import MIN_TRADES, SURE, Honesty
 from perp_bot.backtest.metrics import Metrics
 from perp_bot.backtest.results import BacktestResult
+from perp_bot.core.counting import counted
 from perp_bot.core.money import pct, usd
 from perp_bot.core.visible import visible
 from perp_bot.reporting.labelled import labelled
@@ -91,7 +92,7 @@ def _head(result: BacktestResult, run_id: str | None) -> Iterator[str]:
     span = "no candle was decided"
     if len(result.close_ms):
         first, last = int(result.close_ms[0]), int(result.close_ms[-1])
-        span = f"{day(first)} to {day(last)}, {result.rows:,} candles"
+        span = f"{day(first)} to {day(last)}, {counted(result.rows, 'candle')}"
     partial = ", interrupted: a part of it" if result.is_partial else ""
     yield f"{result.strategy} on {where}, {result.timeframe}: {span}{partial}"
     if run_id is not None:
@@ -131,7 +132,14 @@ def _pair(metrics: Metrics, block: tuple[tuple[str, str, bool], ...], row: int) 
     if row >= len(block):
         return Text(""), Text("")
     label, name, sign = block[row]
+    if name == "drawdown_duration_ms" and is_under_water(metrics):
+        label = "  not recovered for"
     return Text(label), _cell(metrics, name, sign=sign)
+
+
+def is_under_water(metrics: Metrics) -> bool:
+    """Whether the deepest fall was not made good by the end."""
+    return bool(metrics.max_drawdown) and metrics.drawdown_recovered_ms is None
 
 
 def _money(metrics: Metrics) -> Table:
@@ -162,8 +170,8 @@ def _cell(metrics: Metrics, name: str, *, sign: bool) -> Text:
 
 def qualifiers(result: BacktestResult, metrics: Metrics) -> Iterator[tuple[str, str]]:
     if metrics.incomplete:
-        hours = f"{result.missing_funding_hours:,} hours"
-        yield "*", f"incomplete: {hours} were held without a known funding rate; nothing is booked for them"
+        hours = counted(result.missing_funding_hours, "hour was", "hours were")
+        yield "*", f"incomplete: {hours} held without a known funding rate; nothing is booked for them"
     reasons: dict[str, list[str]] = {}
     for name, reason in metrics.undefined:
         if name in _LABELS:
@@ -171,7 +179,7 @@ def qualifiers(result: BacktestResult, metrics: Metrics) -> Iterator[tuple[str, 
     for reason, names in reasons.items():
         yield "-", f"not defined, {reason}: {', '.join(names)}"
     if result.open_positions:
-        many = f"{result.open_positions} positions are" if result.open_positions > 1 else "1 position is"
+        many = counted(result.open_positions, "position is", "positions are")
         yield "open", f"{many} open at the end: in the equity, not in the trades"
     if result.blocked:
         parts = ", ".join(f"{rule} {count:,}" for rule, count in sorted(result.blocked.items(), key=lambda p: -p[1]))
@@ -179,7 +187,7 @@ def qualifiers(result: BacktestResult, metrics: Metrics) -> Iterator[tuple[str, 
     if result.resumes:
         yield (
             "resumed",
-            f"the simulated operator lifted a pause or halt {result.resumes:,} times (backtest.resume_hours)",
+            f"the simulated operator lifted a pause or halt {counted(result.resumes, 'time')} (backtest.resume_hours)",
         )
 
 
@@ -191,7 +199,7 @@ def luck_lines(honesty: Honesty) -> Iterator[tuple[str, str]]:
     else:
         verdict = "an edge is likely" if odds.is_sure else f"no edge is shown (that takes {pct(SURE, digits=0)})"
         if not odds.has_enough_trades:
-            verdict = f"but {odds.trades:,} trades are too few to tell (it takes {MIN_TRADES})"
+            verdict = f"but {counted(odds.trades, 'trade is', 'trades are')} too few to tell (it takes {MIN_TRADES})"
         if odds.trials == 1:
             yield "luck", f"the true Sharpe is above 0 with {pct(odds.probabilistic, digits=1)}, one trial: {verdict}"
         else:

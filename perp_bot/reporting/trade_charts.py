@@ -6,6 +6,7 @@ import numpy as np
 
 from perp_bot.backtest.metrics import Metrics
 from perp_bot.backtest.results import Trades
+from perp_bot.core.counting import counted
 from perp_bot.core.money import usd
 from perp_bot.reporting import svg
 from perp_bot.reporting.svg import Frame
@@ -32,7 +33,7 @@ def spread_chart(trades: Trades) -> str:
         if count:
             x, end = frame.x(float(edges[place])), frame.x(float(edges[place + 1]))
             style = "bar gain" if edges[place] >= -1e-9 else "bar loss"
-            title = f"{count:,} trades from {usd(float(edges[place]))} to {usd(float(edges[place + 1]))} USD"
+            title = f"{counted(count, 'trade')} from {usd(float(edges[place]))} to {usd(float(edges[place + 1]))} USD"
             parts.append(svg.box(x + 0.5, frame.y(count), end - x - 1, frame.floor - frame.y(count), style, title, 1.5))
     mean = float(net.mean())
     x = frame.x(min(max(mean, float(edges[0])), float(edges[-1])))

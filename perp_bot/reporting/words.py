@@ -67,3 +67,8 @@ def by_unit(value: float | None, unit: str, *, sign: bool = False) -> str:
     if unit == "ms":
         return length(value)
     return f"{int(value):,}" if unit == "count" else ratio(value)
+
+
+def starred(text: str, is_incomplete: bool) -> str:
+    """Return a figure with the star of what lacks funding; missing stays missing."""
+    return f"{text}*" if is_incomplete and text != MISSING else text

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from perp_bot.tui.formats import span_ms
 from perp_bot.tui.spans import Span
 
 
@@ -62,14 +63,7 @@ def age_text(age_s: float | None) -> str:
     age = max(0.0, age_s)
     if age < 9.95:
         return f"{age:.1f}s"
-    seconds = int(age + 0.05)
-    if seconds < 60:
-        return f"{seconds}s"
-    if seconds < 3600:
-        return f"{seconds // 60}m{seconds % 60:02d}s"
-    if seconds < 86_400:
-        return f"{seconds // 3600}h{seconds % 3600 // 60:02d}m"
-    return f"{seconds // 86_400}d{seconds % 86_400 // 3600:02d}h"
+    return span_ms(int(age + 0.05) * 1000)
 
 
 @dataclass(frozen=True, slots=True)

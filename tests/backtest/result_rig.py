@@ -25,6 +25,7 @@ def trade(**given: Any) -> SimulatedTrade:
         "slippage_usd": 0.02, "mae_usd": -0.5, "mfe_usd": 1.5, "missing_funding_hours": 0,
     }  # fmt: skip
     values |= given
+    values.setdefault("last_stop_px", values["stop_px"])
     values.setdefault("net_usd", values["gross_usd"] - values["fees_usd"] + values["funding_usd"])
     return SimulatedTrade(**values)
 
@@ -62,6 +63,7 @@ def columns(rows: Sequence[SimulatedTrade]) -> Trades:
         mae_usd=floats("mae_usd"),
         mfe_usd=floats("mfe_usd"),
         missing_funding_hours=np.array([row.missing_funding_hours for row in rows], dtype=np.int32),
+        last_stop_px=floats("last_stop_px"),
     )
 
 

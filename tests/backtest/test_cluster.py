@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -191,3 +192,13 @@ def test_no_cluster_is_one_line_and_its_own_exit_code(monkeypatch: pytest.Monkey
         sweep_on_cluster(address, case_of(40, 800), POINTS, lambda share: None)
     assert caught.value.exit_code == 3
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["foo", "tcp://foo", "foo:bar", "bar://x:1", "tcp://:8786", "x:99999"])
+def test_what_is_no_address_is_refused_at_once(address: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Not tried for seconds, and no client of Dask is left to complain when it is freed."""
+    case = SweepCase(CONFIG, wandering(1, 600), "mean_reversion")
+    with pytest.raises(UsageError, match=f"'{address}' is no address; it is tcp://HOST:PORT of a scheduler"):
+        sweep_on_cluster(address, case, POINTS, lambda share: None)
+    gc.collect()
+    assert capfd.readouterr().err == ""

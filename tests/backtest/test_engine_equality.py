@@ -122,6 +122,9 @@ def test_macd_cross_ends_in_every_way() -> None:
     kernel = run(config, market, "macd_cross")
     assert {"strategy_stop", "trailing_stop", "target", "timeout"} <= {row.exit_reason for row in kernel.trades.rows()}
     assert kernel.blocked["max_trades_per_day"] > 10
+    for row in kernel.trades.rows():  # a stop trails towards the gain, or stays where it was
+        gained = (row.last_stop_px - row.stop_px) * (1 if row.side == "long" else -1)
+        assert gained > 0 if row.exit_reason == "trailing_stop" else gained >= 0
     assert_same(kernel, run(config, market, "macd_cross", RunOptions(plain=True)))
 
 

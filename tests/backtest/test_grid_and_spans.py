@@ -112,7 +112,8 @@ def test_symbols_with_different_ranges_run_where_they_are() -> None:
     result = run(CONFIG, replace(market, symbols=(market.symbols[0], replace(short, candles=kept))), "mean_reversion")
     assert result.rows == 2_200
     assert {row.symbol for row in result.trades.rows()} == {"AAA", "BBB"}
-    assert any("candles are missing" in note for note in result.notes)
+    assert any(note.startswith("the coins are stored over different ranges") for note in result.notes)
+    assert not any("missing" in note for note in result.notes)
 
 
 def test_a_bar_of_58_percent_and_days_of_no_volume_are_only_prices() -> None:

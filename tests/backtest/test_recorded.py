@@ -7,14 +7,27 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from perp_bot.backtest.grid import REGIMES
+from perp_bot.backtest.market import Regimes
 from perp_bot.backtest.recorded import RecordedRun, simulate
 from perp_bot.backtest.recorded_result import result_of_run, run_recorded
 from perp_bot.config.model import Config, RiskConfig, SignalsConfig, TradingConfig
 from perp_bot.core.errors import StoreError, UsageError
 from perp_bot.core.events import BoundaryClosed, CloseStatus, FundingSettled, SeriesClose
-from perp_bot.core.types import AssetContext, Book, BookLevel, Candle, FundingRate, Instrument, OrderSide, PublicTrade
+from perp_bot.core.types import (
+    AssetContext,
+    Book,
+    BookLevel,
+    Candle,
+    FundingRate,
+    Instrument,
+    OrderSide,
+    PublicTrade,
+    Regime,
+)
 from perp_bot.data import recordings
 from perp_bot.data.recordings import MARKET, Recording
 from perp_bot.data.session_format import Ending, Entry, Opening, Pass, named
@@ -95,6 +108,22 @@ def test_an_entry_is_decided_and_filled_from_the_recorded_market(tmp_path: Path)
     assert position.stop_px is not None
     assert position.stop_px < 97.9
     assert [str(row.action) for row in found.journal] == ["enter"]
+
+
+def test_a_stored_regime_decides_and_its_share_is_said(tmp_path: Path) -> None:
+    """A recording holds none: the store's is used while it is fresh, else NORMAL; which is told with the result."""
+    recording = recorded(tmp_path, FALL)
+    crisis = np.array([REGIMES.index(Regime.CRISIS)], np.int8)
+    fresh, old = (Regimes(np.array([START + QUARTER - age]), crisis, HOUR) for age in (HOUR, HOUR + 1))
+    none = "regime: none is recorded for these closes, NORMAL is assumed for 100.0% of them"
+    for regimes, decided, note in (
+        (fresh, ("CRISIS", "hold"), "regime: as recorded, for every close"),  # its thresholds are wider
+        (old, ("NORMAL", "enter"), none),
+        (None, ("NORMAL", "enter"), none),
+    ):
+        found = simulate(config(), recording, regimes=regimes)
+        assert [(str(row.regime), str(row.action)) for row in found.journal] == [decided]
+        assert note in result_of_run(config(), recording, found).notes
 
 
 def test_it_starts_flat_with_the_configured_capital(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +57,27 @@ def test_a_run_comes_back_as_it_was(tmp_path: Path) -> None:
     metrics = stored_run.metrics_of(run)
     assert metrics is not None
     assert as_json(metrics) == as_json(measure(found))
+
+
+def test_how_sure_the_sharpe_is_can_be_told_of_a_stored_run(tmp_path: Path) -> None:
+    """The moments of the returns are kept, also of a curve that is stored thinned."""
+    config, found = config_in(tmp_path), some_result()
+    metrics = stored_run.metrics_of(runs.find(config, saved(config, found)))
+    assert metrics is not None
+    assert metrics.returns == measure(found).returns
+
+
+def test_a_run_of_before_moved_stops_were_kept_is_still_read(tmp_path: Path) -> None:
+    """What it does not hold is not known."""
+    config, found = config_in(tmp_path), some_result()
+    run = runs.find(config, saved(config, found))
+    with np.load(io.BytesIO(stored_run.pack(found))) as file:
+        columns = {name: file[name] for name in file.files if name != "trade_last_stop_px"}
+    older = io.BytesIO()
+    np.savez(older, **columns)
+    back = stored_run.unpack(run, older.getvalue())
+    assert np.isnan(back.trades.last_stop_px).all()
+    assert [row[:-1] for row in back.trades.rows()] == [row[:-1] for row in found.trades.rows()]
 
 
 def test_the_id_has_a_number_and_the_hash_of_the_content(tmp_path: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_run import Ran, RunCommand
+from research_store import GRID, LIVELY, store_candles
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ipc"))  # ipc_samples, shared with the socket's tests
 
@@ -42,3 +44,28 @@ def perpbot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         return Ran(code, captured.out, captured.err)
 
     return command
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    """A database with 60 days of hourly candles, a lively config and a small grid, where the command line looks."""
+    store_candles(tmp_path / "perp_bot.db")
+    (tmp_path / "config.yaml").write_text(LIVELY)
+    (tmp_path / "grid.yaml").write_text(GRID)
+    return tmp_path
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes after the first block of a sweep."""
+    from perp_bot.backtest import sweep_blocks
+
+    whole, calls = sweep_blocks.run_points_on, []
+
+    def once(*arguments: Any, **named: Any) -> Any:
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return whole(*arguments, **named)
+
+    monkeypatch.setattr(sweep_blocks, "run_points_on", once)

@@ -34,7 +34,7 @@ def test_a_file_is_imported_listed_and_checked(perpbot: RunCommand, tmp_path: Pa
     assert (ran.code, ran.err) == (0, "")
     assert ran.out == (
         "BTC 1h: 4 rows from 2023-11-15T00:00:00Z to 2023-11-15T05:00:00Z; the file was not in order and was sorted; "
-        "1 rows were there twice, the same; 1 gaps\n"
+        "1 row was there twice, the same; 1 gap\n"
     )
     listed = perpbot("data", "list")
     assert listed.code == 0

@@ -4,59 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from cli_run import RunCommand
+from research_store import DAYS, HOUR_MS, LIVELY, START_MS, kept
 
-from perp_bot.backtest import runs
-from perp_bot.config.load import load_config
 from perp_bot.data.db.connection import open_writable
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
-START_MS, HOUR_MS = 1_700_006_400_000, 3_600_000
-DAYS = 60
-LIVELY = """\
-trading: {symbols: [BTC]}
-data: {primary_timeframe: 1h}
-signals: {zscore_entry_threshold: 1.2, bollinger_std: 1.0, rsi_overbought: 52, rsi_oversold: 48, adx_threshold: 100}
-"""
 WALK = ("--train", "12", "--test", "5", "--step", "5", "--grid", "grid.yaml")
-
-
-@pytest.fixture
-def stored(tmp_path: Path) -> Path:
-    """A database with 60 days of hourly candles, a lively config and a small grid, where the command line looks."""
-    rng = np.random.default_rng(11)
-    close = 100.0 * np.exp(np.cumsum(rng.standard_normal(DAYS * 24) * 0.006))
-    opened = np.concatenate([[100.0], close[:-1]])
-    high, low = np.maximum(opened, close) * 1.001, np.minimum(opened, close) * 0.999
-
-    def rows() -> Iterator[tuple[Any, ...]]:
-        for place in range(len(close)):
-            prices = (opened[place], high[place], low[place], close[place])
-            yield ("BTC", "1h", START_MS + place * HOUR_MS, *map(float, prices), 10.0)
-
-    connection = open_writable(tmp_path / "perp_bot.db")
-    connection.execute("INSERT INTO series (symbol,timeframe,revision) VALUES ('BTC','1h',1)")
-    connection.executemany(
-        "INSERT INTO candles (symbol,timeframe,open_ms,open,high,low,close,volume,source,generated) "
-        "VALUES (?,?,?,?,?,?,?,?,'import',0)", rows(),
-    )  # fmt: skip
-    connection.commit()
-    connection.close()
-    (tmp_path / "config.yaml").write_text(LIVELY)
-    (tmp_path / "grid.yaml").write_text("entry_z: [1.0, 1.2, 1.5]\nexit_z: [0.2, 0.5]\n")
-    return tmp_path
-
-
-def kept(folder: Path) -> list[Any]:
-    config = load_config(folder / "config.yaml", env={})
-    return [record for _, record in runs.stored(config)]
 
 
 def test_walkforward_prints_keeps_and_guards_the_final_window(perpbot: RunCommand, stored: Path) -> None:
@@ -127,7 +86,7 @@ def test_reports_are_pages(perpbot: RunCommand, stored: Path) -> None:
     assert "of the values above 0; profit in USD: 20: " in (stored / "strip.html").read_text()
     assert perpbot("sensitivity", "--grid", "grid.yaml", "--report", "plateau.html").code == 0
     page = (stored / "plateau.html").read_text()
-    assert "profit, USD over exit_z and entry_z" in page
+    assert "profit*, USD over exit_z and entry_z" in page  # no funding is stored
 
 
 def test_sensitivity_one_at_a_time_and_as_a_grid(perpbot: RunCommand, stored: Path) -> None:
@@ -142,8 +101,8 @@ def test_sensitivity_one_at_a_time_and_as_a_grid(perpbot: RunCommand, stored: Pa
     (record,) = kept(stored)
     assert (record.kind, record.trials, len(record.trial_sharpes)) == ("sensitivity", 4, 4)
     shown = perpbot("sensitivity", "--grid", "grid.yaml").out
-    assert "profit over entry_z (down) and exit_z (across)" in shown
-    assert "% of 6 neighbours (of the grid) are profitable; that takes 70 %" in " ".join(shown.split())
+    assert "profit* over entry_z (down) and exit_z (across)" in shown  # no funding is stored
+    assert "%* of 6 neighbours (of the grid) are profitable; that takes 70 %" in " ".join(shown.split())
     assert json.loads(perpbot("runs", "show", "2", "--json").out)["kind"] == "sensitivity"
 
 
@@ -178,21 +137,9 @@ def test_no_cluster_is_exit_code_3(perpbot: RunCommand, stored: Path, monkeypatc
     assert perpbot("sensitivity").code == 3
 
 
-def test_an_interrupted_run_is_kept_as_partial(
-    perpbot: RunCommand, stored: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("interrupted")
+def test_an_interrupted_run_is_kept_as_partial(perpbot: RunCommand, stored: Path) -> None:
     """Ctrl-C: exit code 130, what is finished is shown and stored, marked."""
-    from perp_bot.backtest import sweep_blocks
-
-    whole, calls = sweep_blocks.run_points_on, []
-
-    def once(*arguments: Any, **named: Any) -> Any:
-        if calls:
-            raise KeyboardInterrupt
-        calls.append(1)
-        return whole(*arguments, **named)
-
-    monkeypatch.setattr(sweep_blocks, "run_points_on", once)
     ran = perpbot("sensitivity", "--json")
     assert ran.code == 130
     found = json.loads(ran.out)
@@ -263,7 +210,8 @@ def test_lookahead_on_too_few_candles_is_said(perpbot: RunCommand, stored: Path)
 
 def test_a_sensitivity_without_a_trade_says_so(perpbot: RunCommand, stored: Path) -> None:
     """Not robust, and why."""
-    shown = perpbot("sensitivity", "--to", "2023-11-20", "--param", "adx=20,30").out
+    (stored / "config.yaml").write_text(LIVELY.replace("bollinger_std: 1.0", "bollinger_std: 9.0"))
+    shown = perpbot("sensitivity", "--param", "adx=20,30").out
     assert "not robust" in shown
     assert "no set made a trade" in shown
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
@@ -84,11 +85,12 @@ def grid() -> ParameterGrid:
 def test_it_holds_every_part_and_loads_nothing() -> None:
     """All sections are there; no script, no link, no address of anywhere."""
     found, there = session(notes=("BTC: 20 % of the candles are generated",))
-    text = page_of(found, there, grid=grid(), run_id="0001-backtest-abcdef", seed=42)
+    text = page_of(found, there, grids=(grid(),), run_id="0001-backtest-abcdef", seed=42)
     page = Page(text)
     for heading in ("Equity", "Drawdown", "BTC: price, entries, exits", "BTC: the last trades", "Months", "Trades",
-                    "Adverse excursion", "From price moves to net", "The same trades, drawn again", "Parameters",
-                    "Skill or luck", "What qualifies these figures", "Exits", "All figures"):  # fmt: skip
+                    "Adverse excursion", "From price moves to net", "The same trades, drawn again",
+                    "z exit and z entry", "Skill or luck", "What qualifies these figures", "Exits",
+                    "All figures"):  # fmt: skip
         assert f"<h2>{heading}</h2>" in text
     assert "BTC: 20 % of the candles are generated" in page.words
     assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & set(page.tags)
@@ -96,10 +98,36 @@ def test_it_holds_every_part_and_loads_nothing() -> None:
     assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", text)
 
 
+def test_a_drawdown_that_never_recovered_says_so() -> None:
+    """On its card, beside the time it has lasted."""
+    _, there = session()
+    assert "20.00 USD, 30m, not recovered" in page_of(result([1000.0, 1010.0, 990.0, 1000.0]), there)
+    assert "not recovered<" not in page_of(result([1000.0, 1010.0, 990.0, 1010.0]), there)
+
+
+@pytest.mark.parametrize(("last_px", "marks"), [(99.5, 2), (95.0, 0), (math.nan, 0)], ids=["moved", "not", "unknown"])
+def test_a_stop_that_was_moved_is_drawn_where_it_ended(last_px: float, marks: int) -> None:
+    """On the whole span and close up, with a legend; one that stayed, or is not known, is not."""
+    closes = 100.0 + np.sin(np.arange(40))
+    found = result(np.full(40, 1000.0), [trade(stop_px=95.0, last_stop_px=last_px)])
+    text = page_of(found, market(closes))
+    assert len(re.findall(r'<line [^>]*class="stop moved"/>', text)) == marks + bool(marks)  # and one in the legend
+    assert ("where it had been moved to at the end" in text) is bool(marks)
+
+
+def test_every_map_of_a_grid_is_on_the_page() -> None:
+    """Each under the names of its parameters; one without the settings in use does not speak of them."""
+    found, there = session()
+    text = page_of(found, there, grids=(grid(), ParameterGrid("net USD", "a", [1.0], "b", [2.0], [[3.0]])))
+    assert "<h2>z exit and z entry</h2>" in text
+    assert "<h2>b and a</h2>" in text
+    assert text.count("the outlined cell is in use") == 1
+
+
 def test_every_picture_is_well_formed_and_finite() -> None:
     """Each SVG parses, says what it shows, and has no NaN or infinity in it."""
     found, there = session()
-    pictures = re.findall(r"<svg.*?</svg>", page_of(found, there, grid=grid()), re.DOTALL)
+    pictures = re.findall(r"<svg.*?</svg>", page_of(found, there, grids=(grid(),)), re.DOTALL)
     labelled = [ElementTree.fromstring(picture).get("aria-label") for picture in pictures]
     assert len([label for label in labelled if label]) == 9
     assert not re.search(r"\bnan\b|\binf\b", "".join(pictures))
@@ -118,7 +146,7 @@ def test_markup_in_a_text_is_shown_as_text(where: str) -> None:
     if where == "rule":
         found = replace(found, blocked={EVIL: 3})
     named = ParameterGrid(EVIL, EVIL, [1.0, 2.0], EVIL, [1.0], [[1.0, None]])
-    text = page_of(found, there, grid=named if where == "grid" else None, run_id=EVIL)
+    text = page_of(found, there, grids=(named,) if where == "grid" else (), run_id=EVIL)
     assert "<script" not in text
     assert visible(EVIL) in Page(text).words
     assert text.encode()  # a lone surrogate would not be written

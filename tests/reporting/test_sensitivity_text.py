@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
 from perp_bot.backtest.sensitivity import Heatmap
 from perp_bot.reporting.sensitivity_text import heatmap_text
 
 
-def shown(item: Heatmap, *, plain: bool) -> list[str]:
-    console = Console(file=io.StringIO(), width=80, color_system=None)
-    console.print(heatmap_text(item, plain=plain), soft_wrap=True)
+def shown(item: Heatmap, *, plain: bool, width: int = 80) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(heatmap_text(item, plain=plain, width=width), soft_wrap=True)
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
@@ -39,6 +40,25 @@ def test_a_wide_heatmap_fits() -> None:
     assert max(len(row), len(labels)) <= 80
     assert row[10 + 15 * 3 - 1] == "["  # under its label
     assert labels[10 : 10 + 15 * 3 + 2].endswith("75")
+
+
+@pytest.mark.parametrize(("count", "width"), [(23, 80), (24, 80), (400, 80), (400, 120), (7, 20)])
+def test_a_huge_heatmap_fits_and_says_what_is_left_out(count: int, width: int) -> None:
+    """Every n-th value, the one in use among them, in the columns and rows there are."""
+    x = tuple(float(n) for n in range(count))
+    item = Heatmap("a", "b", x, x, tuple(tuple(1.0 for _ in x) for _ in x), (x[5], x[6]))
+    lines = shown(item, plain=True, width=width)
+    body = [line for line in lines if "#" in line]
+    assert max(map(len, [*body, lines[-1]])) <= width
+    assert len(body) <= 40
+    assert sum(line.count("[") for line in body) == 1
+    chosen = next(line for line in body if "[" in line)
+    assert chosen.split()[0] == "6"
+    cells = chosen.count("#") // (2 if count <= 16 else 1)
+    told = [line for line in lines if line.endswith(f"of {count} values of a are shown; --json has all")]
+    assert bool(told) is (cells < count)
+    if told:
+        assert int(told[0].split()[0]) == cells
 
 
 def test_a_map_of_nothing_is_no_error() -> None:

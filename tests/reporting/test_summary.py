@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,26 @@ def test_gross_and_net_stand_apart_and_add_up() -> None:
     gross, fees, funding, net, _, slippage = (float(cell) for cell in row)
     assert (gross, fees, funding, slippage) == (2.0, -1.2, -0.6, -0.24)
     assert net == pytest.approx(gross + fees + funding)
+
+
+def test_a_drawdown_that_never_recovered_does_not_read_as_recovered() -> None:
+    """Of the same fall: back at its peak at the end, and not."""
+    fallen, recovered = [1000.0, 1010.0, 990.0, 1000.0], [1000.0, 1010.0, 990.0, 1010.0]
+    text = printed(result(fallen))
+    assert "not recovered for" in text
+    assert "from to recovered" not in text
+    text = printed(result(recovered))
+    assert "not recovered" not in text
+    assert "from to recovered" in text
+    assert "not recovered" not in printed(result([1000.0, 1001.0]))  # never fell
+
+
+def test_counts_of_one_have_no_plural() -> None:
+    """1 hour, 1 trade, 1 time, 1 candle."""
+    text = " ".join(printed(result([1000.0], [trade()], missing_funding_hours=1, resumes=1)).split())
+    for word in ("1 candle", "1 hour was held", "or halt 1 time "):
+        assert word in text
+    assert not re.search(r"\b1 (candles|hours|trades|times|positions)\b", text)
 
 
 def test_what_is_undefined_or_incomplete_says_so() -> None:

@@ -33,7 +33,8 @@ Examples:
   perpbot runs list --strategy mean_reversion --json
 """,
 )
-@click.option("--kind", metavar="KIND", help="Only these: backtest, walkforward, sensitivity, ...")
+@click.option("--kind", type=click.Choice(["backtest", "walkforward", "sensitivity", "screen"]),
+              help="Only these.")  # fmt: skip
 @click.option("--strategy", metavar="NAME", help="Only this strategy.")
 @options.as_json
 @click.pass_obj

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from perp_bot.core.clock import monotonic_s
 from perp_bot.core.errors import PerpBotError
+from perp_bot.tui.sources.thread import SourceThread
 from perp_bot.tui.store import History, StoredEvent
 
 if TYPE_CHECKING:
@@ -21,33 +21,20 @@ RETRY_S = 2.0
 LIMIT = 200
 
 
-class HistorySource:
+class HistorySource(SourceThread):
     """Owns the thread and its connection."""
 
     def __init__(self, db: Path, source: str, put: Callable[[History], None]) -> None:
+        super().__init__("tui-history")
         self._db = db
         self._source = source
         self._put = put
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
         self._force = False
-        self._thread = threading.Thread(target=self._run, name="tui-history", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
 
     def read_now(self) -> None:
         """Read again, changed or not."""
         self._force = True
-        self._wake.set()
-
-    def stop(self, timeout_s: float = 2.0) -> None:
-        """End the thread and close the connection."""
-        self._stopping.set()
-        self._wake.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
+        super().read_now()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -88,10 +75,6 @@ class HistorySource:
             positions=tuple(reader.positions(self._source)),
             orders=tuple(reader.live_orders(self._source)),
         )
-
-    def _pause(self, wait_s: float) -> None:
-        self._wake.wait(wait_s)
-        self._wake.clear()
 
 
 def _newest_first(rows: Sequence[Found], by: str) -> tuple[Found, ...]:

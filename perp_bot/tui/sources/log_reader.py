@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from perp_bot.core.clock import monotonic_s
 from perp_bot.tui.sources.log_files import LogTail
 from perp_bot.tui.sources.log_filter import LEVELS, LogFilter, Matcher, rank_of
 from perp_bot.tui.sources.log_lines import render
+from perp_bot.tui.sources.thread import SourceThread
 from perp_bot.tui.spans import Row
 
 POLL_S = 0.15
@@ -86,35 +86,22 @@ class _Matches:
             self._low = low
 
 
-class LogSource:
+class LogSource(SourceThread):
     """Owns the thread. `ask` may be called from any thread; the newest request wins."""
 
     def __init__(self, path: Path, put: Callable[[LogPage], None], *, utc: bool = True) -> None:
+        super().__init__("tui-log")
         self._tail = LogTail(path)
         self._put = put
         self._utc = utc
         self._request = LogRequest(height=1)
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
         self._warnings = 0
         self._errors = 0
-        self._thread = threading.Thread(target=self._run, name="tui-log", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
 
     def ask(self, request: LogRequest) -> None:
         """Ask for a page; pages follow by themselves when lines come."""
         self._request = request
-        self._wake.set()
-
-    def stop(self, timeout_s: float = 2.0) -> None:
-        """End the thread and close the files."""
-        self._stopping.set()
-        self._wake.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
+        self.read_now()
 
     def _run(self) -> None:
         matches: _Matches | None = None
@@ -145,8 +132,7 @@ class LogSource:
                 last = page
             if matches is not None and not matches.is_complete:
                 continue
-            self._wake.wait(POLL_S)
-            self._wake.clear()
+            self._pause(POLL_S)
         self._tail.close()
 
     def _count(self, since: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from perp_bot.core.clock import monotonic_s, wall_ms
 from perp_bot.core.errors import DaemonBusy, PerpBotError
 from perp_bot.ops import instance_lock
 from perp_bot.ops.run_record import read_run_record
+from perp_bot.tui.sources.thread import SourceThread
 from perp_bot.tui.store import LastRun, Presence
 
 INTERVAL_S = 1.0
@@ -79,33 +79,15 @@ def _last_write_ms(db: Path) -> int | None:
     return max(times, default=None)
 
 
-class PresenceSource:
+class PresenceSource(SourceThread):
     """Owns the thread that reads presence."""
 
     def __init__(self, paths: RuntimePaths, put: Callable[[Presence], None]) -> None:
+        super().__init__("tui-presence")
         self._paths = paths
         self._put = put
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tui-presence", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def read_now(self) -> None:
-        """Read without waiting for the interval."""
-        self._wake.set()
-
-    def stop(self, timeout_s: float = 2.0) -> None:
-        """End the thread."""
-        self._stopping.set()
-        self._wake.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._put(read_presence(self._paths))
-            self._wake.wait(INTERVAL_S)
-            self._wake.clear()
+            self._pause(INTERVAL_S)
