@@ -17,6 +17,7 @@ from perp_bot.backtest.honesty import Honesty, odds_after
 from perp_bot.backtest.metrics import Metrics
 from perp_bot.backtest.run_diff import Change, RunDiff, TradeChange
 from perp_bot.backtest.stored_run import StoredRun, metrics_of
+from perp_bot.backtest.trials import Seen
 from perp_bot.cli.output import put, put_json, say
 from perp_bot.config.model import Config
 from perp_bot.core.counting import counted
