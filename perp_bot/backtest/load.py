@@ -158,7 +158,7 @@ def _hash(symbols: tuple[SymbolMarket, ...], regimes: Regimes | None) -> str:
             return
         for item in fields(columns):
             value = getattr(columns, item.name)
-            if isinstance(value, str):
+            if isinstance(value, str | int | None):
                 digest.update(f"{item.name}={value};".encode())
                 continue
             digest.update(f"{item.name}:{value.dtype.str}:{len(value)};".encode())

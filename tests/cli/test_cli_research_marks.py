@@ -69,7 +69,9 @@ def test_a_generated_path_inside_recorded_candles_is_said(perpbot: RunCommand, s
     )
     connection.commit()
     connection.close()
-    notes = json.loads(perpbot("backtest", "--json").out)["notes"]
+    ran = perpbot("backtest", "--json")
+    assert ran.code == 0, ran.err
+    notes = json.loads(ran.out)["notes"]
     (note,) = (note for note in notes if "generated" in note)
     assert note.startswith("BTC: 25.0% of the 30m candles inside are generated, not recorded: ")
 
@@ -93,10 +95,14 @@ def test_odd_candles_are_named_in_every_command(perpbot: RunCommand, stored: Pat
 def test_the_share_of_recorded_regimes_is_in_the_report(perpbot: RunCommand, stored: Path) -> None:
     """Used for two hours (prediction.max_age_minutes), NORMAL before and after: three closes of 1,440."""
     record_regime(stored, START_MS + 600 * HOUR_MS, "CRISIS")
-    notes = json.loads(perpbot("backtest", "--json").out)["notes"]
+    ran = perpbot("backtest", "--json")
+    assert ran.code == 0, ran.err
+    notes = json.loads(ran.out)["notes"]
     assert "regime: as recorded for 0.2% of the closes, NORMAL is assumed for 99.8%" in notes
     (stored / "config.yaml").write_text(LIVELY + "prediction: {max_age_minutes: 1000000}\n")
-    notes = json.loads(perpbot("backtest", "--json").out)["notes"]
+    ran = perpbot("backtest", "--json")
+    assert ran.code == 0, ran.err
+    notes = json.loads(ran.out)["notes"]
     assert "regime: as recorded for 58.4% of the closes, NORMAL is assumed for 41.6%" in notes
 
 
