@@ -13,11 +13,9 @@ from typing import Any
 
 from perp_bot.bench.daemon_rig import DaemonRig
 from perp_bot.bench.live_rig import AGENT_KEY, COINS, MASTER, LiveLoopRig, Spec, Wire, accounts, specs
-from perp_bot.bench.loop_rig import INSTRUMENTS, STEP_MS, TIMEFRAME
 from perp_bot.bench.measure import Measurement, summarize, user_environment
 from perp_bot.core.clock import VenueClock, monotonic_s
 from perp_bot.core.errors import PerpBotError
-from perp_bot.core.events import BoundaryClosed, CloseStatus, SeriesClose
 from perp_bot.data.account_reads import AccountReads
 from perp_bot.data.client import VenueClient
 from perp_bot.data.limiter import WeightLimiter
@@ -60,17 +58,10 @@ def _signal_to_wire(folder: Path, count: int) -> list[Measurement]:
             closes += 1
             if closes > 200 * (count + _WARM_UP):
                 raise PerpBotError("live: hardly a boundary sends an entry")
-            candles = {symbol: rig.candle(symbol, rig.close_ms) for symbol in INSTRUMENTS}
-            rig.close_ms += STEP_MS
-            for symbol, candle in candles.items():
-                rig.give_market(symbol, candle.close)
-            while not rig.queue.is_empty:
-                threading.Event().wait(0.0005)
-            series = tuple(SeriesClose(symbol, CloseStatus.CONFIRMED, (candle,)) for symbol, candle in candles.items())
-            rig.writer.forget()
+            event = rig.close_candles()
             wire.forget()
             started_s = monotonic_s()
-            rig.queue.put_event(BoundaryClosed(TIMEFRAME, rig.close_ms, series))
+            rig.queue.put_event(event)
             rig.writer.committed.wait(_WAIT_S)
             if rig.writer.intents and wire.arrived.wait(_WAIT_S):
                 taken.append(wire.arrived_s - started_s)

@@ -8,11 +8,10 @@ import tempfile
 import threading
 from pathlib import Path
 
-from perp_bot.bench.loop_rig import INSTRUMENTS, STEP_MS, TIMEFRAME, LoopRig
+from perp_bot.bench.loop_rig import LoopRig
 from perp_bot.bench.measure import Measurement, summarize
 from perp_bot.core.clock import monotonic_s
 from perp_bot.core.errors import PerpBotError
-from perp_bot.core.events import BoundaryClosed, CloseStatus, SeriesClose
 from perp_bot.indicators import compiled
 from perp_bot.trading.daemon import SWITCH_INTERVAL_S
 
@@ -64,16 +63,9 @@ def _decisions(rig: LoopRig, count: int) -> list[Measurement]:
     decided: list[float] = []
     committed: dict[bool, list[float]] = {False: [], True: []}  # with an intent or without
     for number in range(count + _WARM_UP):
-        candles = {symbol: rig.candle(symbol, rig.close_ms) for symbol in INSTRUMENTS}
-        rig.close_ms += STEP_MS
-        for symbol, candle in candles.items():
-            rig.give_market(symbol, candle.close)
-        while not rig.queue.is_empty:
-            threading.Event().wait(0.0005)
-        series = tuple(SeriesClose(symbol, CloseStatus.CONFIRMED, (candle,)) for symbol, candle in candles.items())
-        rig.writer.forget()
+        event = rig.close_candles()
         started_s = monotonic_s()
-        rig.queue.put_event(BoundaryClosed(TIMEFRAME, rig.close_ms, series))
+        rig.queue.put_event(event)
         if not rig.writer.committed.wait(_WAIT_S):
             raise PerpBotError("loop: a boundary was not decided and stored within 10 s")
         if number < _WARM_UP:

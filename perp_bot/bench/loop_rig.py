@@ -11,6 +11,7 @@ from pathlib import Path
 
 from perp_bot.config.model import Config, DataConfig, ExecutionConfig, RiskConfig, SignalsConfig
 from perp_bot.core.clock import VenueClock, monotonic_s
+from perp_bot.core.events import BoundaryClosed, CloseStatus, SeriesClose
 from perp_bot.core.timeframes import FIXED_MS
 from perp_bot.core.types import (
     AssetContext,
@@ -222,6 +223,18 @@ class LoopRig:
         asks = tuple(BookLevel(round(px + 0.1 * (level + 1), 1), 50.0) for level in range(20))
         self.queue.put_book(Book(symbol, now_ms, bids, asks))
         self.queue.put_context(AssetContext(symbol, now_ms, px, px, px, 0.0000125, 1000.0, 0.0))
+
+    def close_candles(self) -> BoundaryClosed:
+        """Return the close of the next candles of both coins, whose market the loop has taken."""
+        candles = {symbol: self.candle(symbol, self.close_ms) for symbol in INSTRUMENTS}
+        self.close_ms += STEP_MS
+        for symbol, candle in candles.items():
+            self.give_market(symbol, candle.close)
+        while not self.queue.is_empty:
+            threading.Event().wait(0.0005)
+        series = tuple(SeriesClose(symbol, CloseStatus.CONFIRMED, (candle,)) for symbol, candle in candles.items())
+        self.writer.forget()
+        return BoundaryClosed(TIMEFRAME, self.close_ms, series)
 
     def open_position(self, symbol: str, number: int) -> None:
         """Open a long by a taker order, on this thread."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TypeVar
 
 from perp_bot.core.errors import BadAnswer, VenueRefused
 from perp_bot.core.timeframes import HOUR_MS
@@ -27,10 +28,12 @@ from perp_bot.data.answers import UserRateLimit
 from perp_bot.data.client import VenueClient
 from perp_bot.data.limiter import RequestClass
 
+Row = TypeVar("Row", WireFill, WireUserFunding)
+
 MOST_FILLS = 2_000
 MOST_FUNDINGS = 500
 ROLE_WEIGHT = 60
-EXPECTED_FILLS = 20  # charged before the answer tells how many there are
+EXPECTED_ROWS = 20  # charged before the answer tells how many there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,40 +83,30 @@ class AccountReads:
         return report_of(found.order)
 
     def fills_since(self, start_ms: int, cls: RequestClass = RequestClass.RECONCILE) -> tuple[VenueFill, ...]:
-        """Return the fills from `start_ms` on, oldest first, page by page (weight 20 and 1 per 20 rows each).
-
-        The next page begins at the last row's time, which the venue includes again; repeats are dropped.
-        """
-        found: dict[str, VenueFill] = {}
-        while True:
-            payload = {"type": "userFillsByTime", "user": self.address, "startTime": max(0, start_ms)}
-            weight = weights.row_weight(EXPECTED_FILLS)
-            rows = self._client.read(payload, tuple[WireFill, ...], weight, cls)
-            self._client.limiter.charge(weights.row_weight(len(rows)) - weight)
-            for row in rows:
-                fill = fill_of(row)
-                found.setdefault(fill.fill_id, fill)
-            if len(rows) < MOST_FILLS:
-                return tuple(sorted(found.values(), key=lambda fill: fill.at_ms))
-            if rows[-1].time <= start_ms:
-                raise BadAnswer(f"{self.address}: a full page of userFillsByTime does not go beyond {start_ms}")
-            start_ms = rows[-1].time
+        """Return the fills from `start_ms` on, oldest first, page by page (weight 20 and 1 per 20 rows each)."""
+        rows = self._pages("userFillsByTime", WireFill, start_ms, MOST_FILLS, cls)
+        found = {fill.fill_id: fill for fill in map(fill_of, rows)}
+        return tuple(sorted(found.values(), key=lambda fill: fill.at_ms))
 
     def funding_since(self, start_ms: int, cls: RequestClass = RequestClass.RECONCILE) -> tuple[VenueFunding, ...]:
-        """Return the funding booked from `start_ms` on, oldest first, page by page."""
-        found: dict[tuple[str, int], VenueFunding] = {}
+        """Return the funding booked from `start_ms` on, oldest first, page by page (weight as of fills)."""
+        rows = self._pages("userFunding", WireUserFunding, start_ms, MOST_FUNDINGS, cls)
+        found = {(payment.symbol, payment.at_ms // HOUR_MS): payment for payment in map(funding_row_of, rows)}
+        return tuple(sorted(found.values(), key=lambda payment: payment.at_ms))
+
+    def _pages(self, kind: str, row_type: type[Row], start_ms: int, most: int, cls: RequestClass) -> list[Row]:
+        """Return every row from `start_ms` on; the next page begins at the last row's time, which comes again."""
+        found: list[Row] = []
         while True:
-            payload = {"type": "userFunding", "user": self.address, "startTime": max(0, start_ms)}
-            weight = weights.row_weight(EXPECTED_FILLS)
-            rows = self._client.read(payload, tuple[WireUserFunding, ...], weight, cls)
+            payload = {"type": kind, "user": self.address, "startTime": max(0, start_ms)}
+            weight = weights.row_weight(EXPECTED_ROWS)
+            rows: list[Row] = self._client.read(payload, list[row_type], weight, cls)  # type: ignore[valid-type]
             self._client.limiter.charge(weights.row_weight(len(rows)) - weight)
-            for row in rows:
-                payment = funding_row_of(row)
-                found.setdefault((payment.symbol, payment.at_ms // HOUR_MS), payment)
-            if len(rows) < MOST_FUNDINGS:
-                return tuple(sorted(found.values(), key=lambda payment: payment.at_ms))
+            found += rows
+            if len(rows) < most:
+                return found
             if rows[-1].time <= start_ms:
-                raise BadAnswer(f"{self.address}: a full page of userFunding does not go beyond {start_ms}")
+                raise BadAnswer(f"{self.address}: a full page of {kind} does not go beyond {start_ms}")
             start_ms = rows[-1].time
 
     def coin(self, symbol: str, cls: RequestClass = RequestClass.RECONCILE) -> CoinSetting:
