@@ -133,7 +133,7 @@ def test_a_subject_runs_end_to_end_and_its_figures_are_numbers(
 
 
 def test_a_run_without_names_leaves_out_what_takes_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The soak and what peers take part in run when they are named; everything else runs by default."""
+    """The soak, live trading and what peers take part in run when they are named; everything else runs by default."""
     ran: list[str] = []
 
     def noting(subject: Subject) -> Subject:
@@ -144,6 +144,6 @@ def test_a_run_without_names_leaves_out_what_takes_minutes(monkeypatch: pytest.M
     known = {name: noting(subject) for name, subject in runner.subjects().items()}
     monkeypatch.setattr(runner, "subjects", lambda: known)
     assert runner.main((), as_json=True, baseline=False) == 0
-    assert ran == sorted(set(known) - {soak.SUBJECT, "backtest", "sweep"})
+    assert ran == sorted(set(known) - {soak.SUBJECT, "backtest", "sweep", "live"})
     runner.main((soak.SUBJECT,), as_json=True, baseline=False)
     assert ran[-1] == soak.SUBJECT
