@@ -56,6 +56,11 @@ class AccountReads:
         self.address = address
         self._client = client
 
+    @property
+    def where(self) -> str:
+        """The venue's address."""
+        return self._client.base_url
+
     def account(self, cls: RequestClass = RequestClass.RECONCILE) -> VenueAccount:
         """Return balances and positions (weight 2)."""
         return self._client.clearinghouse_state(self.address, request_class=cls)

@@ -26,6 +26,7 @@ from perp_bot.data.limiter import RequestClass
 from perp_bot.execution.live import wire
 from perp_bot.execution.live.commands import Command, VenuePort
 from perp_bot.execution.live.nonces import NonceCounter, signer_lock
+from perp_bot.execution.live.role import check_role
 from perp_bot.execution.live.sender import Accepted, Sender
 from perp_bot.execution.live.signer import Signer, signer_of
 from perp_bot.execution.venue_thread import VenueThread
@@ -115,27 +116,7 @@ class LiveAccount:
 
     def check_role(self) -> None:
         """Make sure that the key signs for the account."""
-        role, master = self.reads.role_of(self.signer.address, RequestClass.PROTECTIVE)
-        if role == "agent" and master == self.address:
-            return
-        if role == "user" and self.signer.address == self.address:
-            LOG.warning("HL_PRIVATE_KEY is the account's own key: an API wallet's key can trade but not withdraw")
-            return
-        where = self._client.base_url
-        if role == "agent":
-            raise ConfigError(
-                f"HL_WALLET_ADDRESS is {self.address}, the key of HL_PRIVATE_KEY is an API wallet of {master} at "
-                f"{where}: set the address to that, or take the key of a wallet of yours"
-            )
-        if role == "user":
-            raise ConfigError(
-                f"HL_PRIVATE_KEY is the key of the account {self.signer.address} itself, HL_WALLET_ADDRESS is "
-                f"{self.address}: approve an API wallet for that account and take its key"
-            )
-        raise ConfigError(
-            f"HL_PRIVATE_KEY: {where} knows no account or API wallet {self.signer.address} ({role}): approve the API "
-            "wallet there, or deposit first"
-        )
+        check_role(self.reads, self.signer.address)
 
     def read(self, since_ms: int | None) -> LiveStart:
         """Return positions and open orders together, and from `since_ms` on fills and funding; VenueError."""
