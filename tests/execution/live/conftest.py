@@ -1,0 +1,13 @@
+"""Locks and nonces of signing keys stand in a folder of each test's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tests from the user's nonces and from each other's."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
