@@ -23,7 +23,7 @@ from perp_bot.core.venue_account import RestingOrder, VenueAccount, VenueFill, V
 from perp_bot.data.account_reads import AccountReads
 from perp_bot.data.client import VenueClient
 from perp_bot.data.limiter import RequestClass
-from perp_bot.execution.live import wire
+from perp_bot.execution.live import books, wire
 from perp_bot.execution.live.commands import Command, VenuePort
 from perp_bot.execution.live.nonces import NonceCounter, signer_lock
 from perp_bot.execution.live.role import check_role
@@ -33,7 +33,7 @@ from perp_bot.execution.venue_thread import VenueThread
 
 LOG = logging.getLogger(__name__)
 
-BASELINE = "baseline_ms:live"  # stored: the account as it was found belongs to nobody's trading here
+BASELINE = books.BASELINE
 ENTRY_VALID_MS = 10_000
 _ENTRY_VALID_WALL_S = 2.0  # at a venue whose clock runs faster than the wall
 _STEPPED_VALID_MS = 60_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,12 @@ from typing import Any
 from eth_account import Account
 
 from perp_bot.config.model import Config, DataConfig, Secrets
+from perp_bot.core.clock import FixedClock
+from perp_bot.core.types import Order, OrderIntent, OrderRole, OrderSide, OrderState, OrderType, Position, Side
+from perp_bot.data.db.rows import OrderRow, PositionRow, Row, StateRow
+from perp_bot.data.db.writer import Writer
 from perp_bot.execution.live.access import acting, reading
+from perp_bot.execution.live.books import BASELINE
 from perp_bot.execution.live.direct import Direct
 from perp_bot.execution.live.signer import signer_of
 from perp_bot.practice.settings import Limits
@@ -57,6 +63,44 @@ def direct_to(venue: PracticeServer, folder: Path, within_s: float = 8.0) -> Ite
         access = stack.enter_context(reading(config))
         signer = signer_of(config.secrets, venue.base_url)
         yield stack.enter_context(acting(access, signer, folder / "KILL", within_s=within_s))
+
+
+def write_settings(venue: PracticeServer, folder: Path, text: str = "") -> None:
+    """Write what the command line reads there: the settings, and `.env` beside them."""
+    (folder / "config.yaml").write_text(f"venue: {venue.base_url}\nmode: live\ndata: {{db_path: perp_bot.db}}\n{text}")
+    keys = f"HL_PRIVATE_KEY={AGENT_KEY}\nHL_WATCHDOG_PRIVATE_KEY={WATCHDOG_KEY}\nHL_WALLET_ADDRESS={USER}\n"
+    (folder / ".env").write_text(keys)
+
+
+def store(folder: Path, *rows: Row, baseline_ms: int = 1) -> None:
+    """Write rows as a daemon that has ended would have left them."""
+    with Writer(
+        folder / "perp_bot.db", backups=None, emergency=folder / "emergency.journal", clock=FixedClock(1)
+    ) as writer:
+        writer.put(StateRow(BASELINE, baseline_ms, 1), *rows)
+        writer.flush(5.0)
+
+
+def position(
+    venue: PracticeServer, coin: str = "BTC", size: str = "0.01", stop_share: float | None = 0.95, **more: Any
+) -> PositionRow:
+    """Return the stored row of a position that the bot opened, with its stop at the mark times `stop_share`."""
+    side = Side.LONG if Decimal(size) > 0 else Side.SHORT
+    stop_px = None if stop_share is None else float(f"{mark(venue, coin) * stop_share:.4g}")
+    found = Position(
+        coin, side, abs(Decimal(size)), Decimal(95_000 if coin == "BTC" else 3_300), 1, "mean_reversion", "live",
+        stop_px, None, "d",
+    )  # fmt: skip
+    return PositionRow("live", coin, replace(found, **more))
+
+
+def entry(coin: str, cloid: str, created_ms: int, state: OrderState = OrderState.INTENT) -> OrderRow:
+    """Return the stored row of an entry order as it was left."""
+    intent = OrderIntent(
+        cloid, "d", coin, OrderSide.BUY, OrderRole.ENTRY, OrderType.TAKER, Decimal("0.01"), None, None, False,
+        created_ms, None, "mean_reversion", "live", "z",
+    )  # fmt: skip
+    return OrderRow(Order(intent, state, Decimal(0), None, created_ms))
 
 
 # ------------------------------------------------------------ the venue's own books
