@@ -21,7 +21,7 @@ from perp_bot.core.types import Order
 from perp_bot.core.venue_account import VenuePosition
 from perp_bot.execution.live.access import Access, acting, reading
 from perp_bot.execution.live.books import stored_books
-from perp_bot.execution.live.direct import Direct, EntriesGone, Flatness, View
+from perp_bot.execution.live.direct import Direct, EntriesGone, Flatness, View, position_text
 from perp_bot.execution.live.executor import EXPIRED_MARGIN_MS
 from perp_bot.execution.live.protection import venue_coverage
 from perp_bot.execution.live.signer import signer_of
@@ -162,12 +162,8 @@ def _stays_text(view: View | None) -> str:
     held = () if view is None else view.held(None)
     if view is None or not held:
         return ""
-    covered = ", ".join(f"{_position_text(p)} ({venue_coverage(p, view.orders):.0%} under a stop)" for p in held)
+    covered = ", ".join(f"{position_text(p)} ({venue_coverage(p, view.orders):.0%} under a stop)" for p in held)
     return f"; positions stay, and what protects them: {covered}"
-
-
-def _position_text(position: VenuePosition) -> str:
-    return f"{'LONG' if position.signed_size > 0 else 'SHORT'} {abs(position.signed_size)} {position.symbol}"
 
 
 def _closing_text(position: VenuePosition) -> str:

@@ -17,11 +17,15 @@ _MAY_COME = (OrderState.INTENT, OrderState.UNKNOWN)
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """Positions, orders that can still fill, and until when the venue's fills are booked (None: never traded)."""
+    """Positions, orders that can still fill, and until when the venue's fills are booked (None: never traded).
+
+    What was at `baseline_ms` or before belongs to the account as it was found.
+    """
 
     positions: tuple[Position, ...] = ()
     orders: tuple[Order, ...] = ()
     booked_until_ms: int | None = None
+    baseline_ms: int = 0
     fill_ids: frozenset[str] = frozenset()  # of the newest fills
 
     def position(self, symbol: str) -> Position | None:
@@ -45,8 +49,8 @@ class Books:
 
     def unbooked(self, fills: tuple[VenueFill, ...]) -> tuple[VenueFill, ...]:
         """Return the fills that the next start books."""
-        since_ms = self.booked_until_ms or 0
-        return tuple(f for f in fills if f.fill_id not in self.fill_ids and f.at_ms > since_ms - FILLS_BEFORE_MS)
+        since_ms = max(self.baseline_ms, (self.booked_until_ms or 0) - FILLS_BEFORE_MS)
+        return tuple(f for f in fills if f.fill_id not in self.fill_ids and f.at_ms > since_ms)
 
 
 def stored_books(db: Path) -> Books:
@@ -64,5 +68,6 @@ def stored_books(db: Path) -> Books:
             tuple(reader.positions(SOURCE)),
             tuple(reader.live_orders(SOURCE)),
             until_ms,
+            int(baseline),
             frozenset(fill.fill_id for fill in reader.fills(SOURCE, since_ms=since_ms)),
         )

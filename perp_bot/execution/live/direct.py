@@ -200,6 +200,23 @@ class Direct:
             before = f"{run.held} at the last read; " if run.held else ""
             return Closing(Flatness.UNKNOWN, (f"{before}{error}",), sent)
 
+    def cancel(self, oid: int) -> str:
+        """Cancel one order; return why it still rests, nothing when it does not."""
+        self._begin()
+        try:
+            while True:
+                found = [order for order in self._look().orders if order.oid == oid]
+                if not found:
+                    return ""
+                if self._is_late():
+                    return "it still rests"
+                trouble = self._cancel(found)
+                if trouble:
+                    LOG.warning("order %d: %s", oid, trouble)
+                    self._pause(_PAUSE_FIRST_S)
+        except VenueError as error:
+            return f"whether it still rests is not known: {error}"
+
     def arm(self, position: VenuePosition, trigger_px: Decimal) -> NotArmed | None:
         """Rest a reduce-only stop of a whole position; return why it does not rest, None when it is seen resting."""
         self._begin()
@@ -236,7 +253,7 @@ class Direct:
         while True:
             view = self._look()
             held, entries = view.held(symbol), view.entries(symbol)
-            run.held = ", ".join(_position_text(p) for p in held)
+            run.held = ", ".join(position_text(p) for p in held)
             sent = sum(run.sent.values())
             if not held and not entries:
                 run.flat_reads += 1
@@ -405,7 +422,8 @@ def _closing_side(position: VenuePosition) -> OrderSide:
     return OrderSide.SELL if position.signed_size > 0 else OrderSide.BUY
 
 
-def _position_text(position: VenuePosition) -> str:
+def position_text(position: VenuePosition) -> str:
+    """Return a position of the venue in words: `LONG 0.01 BTC`."""
     return f"{'LONG' if position.signed_size > 0 else 'SHORT'} {abs(position.signed_size)} {position.symbol}"
 
 
@@ -419,7 +437,7 @@ def _trouble(outcome: Outcome) -> str:
 
 
 def _left(held: Sequence[VenuePosition], entries: Sequence[RestingOrder], run: _Attempts) -> tuple[str, ...]:
-    found = [f"{_position_text(p)} is left: {run.why.get(p.symbol) or 'not closed in time'}" for p in held]
+    found = [f"{position_text(p)} is left: {run.why.get(p.symbol) or 'not closed in time'}" for p in held]
     if entries:
         found.append(f"{len(entries)} entry orders still rest: {run.why.get('entries') or 'they come back'}")
     return tuple(found)
