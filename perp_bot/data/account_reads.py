@@ -66,10 +66,15 @@ class AccountReads:
         return self._client.clearinghouse_state(self.address, request_class=cls)
 
     def open_orders(self, cls: RequestClass = RequestClass.RECONCILE) -> tuple[RestingOrder, ...]:
-        """Return every open order, triggers included (weight 20)."""
+        """Return every open order, triggers included (weight 20).
+
+        Stops and targets that wait for their parent are not among them: they end with it, and protect nothing yet. The
+        venue lists them beside it too (the SDK's recording of 2023-11).
+        """
         payload = {"type": "frontendOpenOrders", "user": self.address, "dex": ""}
         rows = self._client.read(payload, tuple[WireOrder, ...], weights.info_weight(), cls)
-        return tuple(resting_of(row) for row in rows)
+        waiting = {child.oid for row in rows for child in row.children}
+        return tuple(resting_of(row) for row in rows if row.oid not in waiting)
 
     def order(self, cloid: str, cls: RequestClass = RequestClass.RECONCILE) -> OrderReport | None:
         """Return what became of an order; None when the venue does not know it (weight 2)."""

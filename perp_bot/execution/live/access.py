@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,7 @@ from perp_bot.config.model import Config
 from perp_bot.config.paths import signers_folder
 from perp_bot.config.venues import base_url
 from perp_bot.core.clock import VenueClock, wall_ms
-from perp_bot.core.errors import ConfigError, StoreError
+from perp_bot.core.errors import ConfigError, StoreError, VenueError
 from perp_bot.core.types import Instrument
 from perp_bot.data.account_reads import AccountReads
 from perp_bot.data.client import VenueClient
@@ -25,6 +26,8 @@ from perp_bot.execution.live.role import check_role
 from perp_bot.execution.live.sender import Sender
 from perp_bot.execution.live.signer import Signer, signer_of
 
+LOG = logging.getLogger(__name__)
+
 _TIMEOUT_S = 5.0
 
 
@@ -35,7 +38,15 @@ class Access:
     client: VenueClient
     clock: VenueClock
     reads: AccountReads
-    instruments: Mapping[str, Instrument]
+    instruments: dict[str, Instrument]
+
+    def refreshed_instruments(self) -> Mapping[str, Instrument]:
+        """Read the venue's coins again, for a process that lives long; the ones known before where it cannot be."""
+        try:
+            self.instruments.update({found.symbol: found for found in self.client.instruments()})
+        except VenueError as error:
+            LOG.warning("the venue's coins are as they were: %s", error)
+        return self.instruments
 
 
 def address_of(config: Config) -> str:
