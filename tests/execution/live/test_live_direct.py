@@ -23,13 +23,15 @@ from live_venue import (
     stop,
     venue_with,
 )
+from signed_rig import act, info
 
 from perp_bot.config.model import Secrets
 from perp_bot.config.paths import signers_folder
 from perp_bot.core.errors import ConfigError, DaemonBusy, VenueAway
-from perp_bot.core.venue_account import VenueAccount
+from perp_bot.core.venue_account import RestingOrder, VenueAccount
 from perp_bot.execution.live.access import acting, reading
 from perp_bot.execution.live.direct import Flatness
+from perp_bot.execution.live.protection import venue_coverage
 from perp_bot.execution.live.signer import Signer
 
 BTC = {"coin": "BTC", "size": "0.01", "entry_px": 95_000, "leverage": 5}
@@ -124,17 +126,27 @@ def test_one_coin_is_closed_and_the_others_keep_their_stop(tmp_path: Path) -> No
         assert [row["coin"] for row in resting(venue)] == ["ETH"]
 
 
-def test_a_flat_account_is_flat_and_its_idle_stops_are_kept_when_asked(tmp_path: Path) -> None:
-    """The watchdog never cancels a stop."""
-    with venue_with() as venue, direct_to(venue, tmp_path) as direct:
-        by_hand(venue, {**limit(venue, 1.1, buy=False), "r": False})
-        assert direct.close(keep_stops=True).is_certain
-        assert resting(venue) == []
+@pytest.mark.slow
+@pytest.mark.parametrize(("keep_stops", "requests"), [(False, 2), (True, 1)])
+def test_stops_are_cancelled_once_it_is_flat_unless_they_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_stops: bool, requests: int
+) -> None:
+    """The venue ends most of them with the position; where a read still shows one, it is cancelled. Never kept ones."""
     with venue_with(BTC) as venue, direct_to(venue, tmp_path) as direct:
         by_hand(venue, stop(venue, 0.95))
-        assert direct.close(keep_stops=True).is_certain
+        stale = direct.look().orders
+        reads, read, asked = direct._reads, direct._reads.open_orders, 0
+
+        def lagging(*arguments: object) -> tuple[RestingOrder, ...]:
+            nonlocal asked
+            asked += 1
+            return stale if asked <= 3 else read(*arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(reads, "open_orders", lagging)
+        before = info(venue, "userRateLimit", user=USER)["nRequestsUsed"]
+        assert direct.close(keep_stops=keep_stops).is_certain
         assert held(venue) == {}
-        assert "canceled" not in [row["status"] for row in venue.venue.exchange.historical_orders(USER)]
+        assert info(venue, "userRateLimit", user=USER)["nRequestsUsed"] - before == requests
 
 
 @pytest.mark.slow
@@ -225,6 +237,18 @@ def test_flat_takes_two_reads_in_a_row(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 # ------------------------------------------------------------ stops
+
+
+def test_a_stop_that_waits_for_its_parent_protects_nothing(tmp_path: Path) -> None:
+    """The parent has filled in part: the venue lists its child, and would cancel it with the parent."""
+    with venue_with(speed=20.0) as venue, direct_to(venue, tmp_path) as direct:
+        venue.set_faults(part_fill={"amount": 0.4, "times": 1, "then": "rest"})
+        act(venue, {"type": "order", "orders": [limit(venue, 0.98), stop(venue, 0.95)], "grouping": "normalTpsl"})
+        assert len(resting(venue)) == 2
+        view = direct.look()
+        (position,) = view.held(None)
+        assert position.signed_size == Decimal("0.004")
+        assert venue_coverage(position, view.orders) == 0
 
 
 def test_a_stop_rests_by_the_venues_open_orders(tmp_path: Path) -> None:
