@@ -134,9 +134,12 @@ def _without_answer(
     paths: RuntimePaths, order: KillOrder, error: PerpBotError, latch_error: StoreError | None, live: Config | None
 ) -> KillOutcome:
     """Say what the file alone has achieved."""
-    if latch_error is not None:
-        raise StoreError(f"{latch_error}; and the daemon could not be told: {error}")
     pid = living_daemon(paths)
+    if latch_error is not None:
+        if live is not None and pid is None:  # no latch is no reason to leave orders at the venue
+            outcome = _at_venue(live, paths, order, f"{latch_error}; no daemon runs")
+            return KillOutcome(outcome.result, outcome.exit_code or EXIT_FAILURE)
+        raise StoreError(f"{latch_error}; and the daemon could not be told: {error}")
     if pid is None:
         text = f"killed: latched at {paths.kill_latch}; no daemon runs"
         if live is not None:

@@ -30,6 +30,7 @@ from perp_bot.trading.live_account import entry_valid_ms
 
 _BOOKED = "the daemon books it from the venue's fills at its next start"
 _POLL_S = 0.5
+_PATIENCE_S = 10.0
 
 
 def kill_at_venue(config: Config, paths: RuntimePaths, order: KillOrder, done: str) -> KillOutcome:
@@ -43,7 +44,7 @@ def kill_at_venue(config: Config, paths: RuntimePaths, order: KillOrder, done: s
     """
     try:
         with ExitStack() as stack:
-            access = stack.enter_context(reading(config))
+            access = stack.enter_context(reading(config, patience_s=_PATIENCE_S))
             signer = signer_of(config.secrets, base_url(config.venue))
             direct = stack.enter_context(acting(access, signer, paths.kill_latch))
             return _kill(access, direct, paths, order, done)

@@ -26,6 +26,7 @@ from live_venue import (
 )
 from test_cli_kill import lock_holder as lock_holder  # the fixture
 
+from perp_bot.core.errors import StoreError
 from perp_bot.core.types import OrderState
 from perp_bot.risk import kill_switch
 
@@ -127,6 +128,36 @@ def test_a_venue_that_is_away_leaves_the_latch_and_says_so(perpbot: RunCommand, 
     assert "killed: latched at" in ran.out
     assert "entry orders NOT cancelled" in ran.out
     assert kill_switch.is_latched(tmp_path / "KILL")
+
+
+def test_lost_answers_do_not_keep_a_kill_from_the_venue(perpbot: RunCommand, tmp_path: Path) -> None:
+    """The first reads fail: they are asked again."""
+    with venue_with(BTC) as venue:
+        write_settings(venue, tmp_path)
+        by_hand(venue, limit(venue, 0.9))
+        venue.set_faults(status_502={"on": ["info"], "times": 4})
+        ran = perpbot("kill")
+        assert resting(venue) == []
+    assert ran.code == 0, ran.out
+
+
+def test_a_kill_that_cannot_be_latched_goes_to_the_venue_all_the_same(
+    perpbot: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk: exit code 1 for the latch that is missing, and nothing is left that could fill."""
+
+    def refuse(*_: object, **__: object) -> bool:
+        raise StoreError("kill NOT latched: cannot create KILL: No space left on device")
+
+    with venue_with(BTC) as venue:
+        write_settings(venue, tmp_path)
+        by_hand(venue, limit(venue, 0.9))
+        monkeypatch.setattr(kill_switch, "latch", refuse)
+        ran = perpbot("kill", "--flatten", "--yes")
+        assert (held(venue), resting(venue)) == ({}, [])
+    assert ran.code == 1
+    assert "NOT latched" in ran.out
+    assert "the account is flat" in ran.out
 
 
 def test_no_key_leaves_the_latch_and_says_so(perpbot: RunCommand, tmp_path: Path) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
+from typing import TypeVar
 
 from perp_bot.config.model import Config
 from perp_bot.config.paths import signers_folder
 from perp_bot.config.venues import base_url
-from perp_bot.core.clock import VenueClock, wall_ms
+from perp_bot.core.clock import VenueClock, monotonic_s, wall_ms
 from perp_bot.core.errors import ConfigError, StoreError, VenueError
 from perp_bot.core.types import Instrument
 from perp_bot.data.account_reads import AccountReads
@@ -28,7 +30,11 @@ from perp_bot.execution.live.signer import Signer, signer_of
 
 LOG = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+PATIENCE_S = 2.0
 _TIMEOUT_S = 5.0
+_AGAIN_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +64,8 @@ def address_of(config: Config) -> str:
 
 
 @contextmanager
-def reading(config: Config) -> Iterator[Access]:
-    """Connect to the venue of the settings and read its coins.
+def reading(config: Config, *, patience_s: float = PATIENCE_S) -> Iterator[Access]:
+    """Connect to the venue of the settings and read its coins, for up to `patience_s`: one lost answer is no reason.
 
     Raises:
         ConfigError: nothing names the account.
@@ -70,10 +76,10 @@ def reading(config: Config) -> Iterator[Access]:
     clock = VenueClock()
     client = VenueClient(base_url(config.venue), clock=clock, limiter=WeightLimiter(clock), timeout_s=_TIMEOUT_S)
     try:
-        status = client.connect()
+        status = patiently(client.connect, patience_s)
         clock.reset(status.time_ms, status.practice.speed if status.practice is not None else 1.0)
         _refuse_another(config.data.db_path, venue_identity(client.base_url, status))
-        instruments = {instrument.symbol: instrument for instrument in client.instruments()}
+        instruments = {instrument.symbol: instrument for instrument in patiently(client.instruments, patience_s)}
         yield Access(client, clock, AccountReads(client, address), instruments)
     finally:
         client.close()
@@ -102,7 +108,7 @@ def acting(
     with ExitStack() as stack:
         stack.enter_context(signer_lock(folder, signer.address))
         nonces = NonceCounter(folder, signer.address)
-        check_role(access.reads, signer.address, name=name)
+        patiently(lambda: check_role(access.reads, signer.address, name=name), PATIENCE_S)
         sender = Sender(client.base_url, signer=signer, limiter=client.limiter, kill_latch=kill_latch)
         stack.callback(sender.close)
         yield Direct(
@@ -115,6 +121,19 @@ def acting(
             run=f"{signer.address}:{wall_ms()}",
             within_s=within_s,
         )
+
+
+def patiently(read: Callable[[], T], within_s: float) -> T:
+    """Return what `read` gives, asking again for a while where that may help; the VenueError of the last time."""
+    deadline_s = monotonic_s() + within_s
+    while True:
+        try:
+            return read()
+        except VenueError as error:
+            if not error.retryable or monotonic_s() >= deadline_s:
+                raise
+            LOG.warning("asking again: %s", error)
+        Event().wait(_AGAIN_S)
 
 
 def _refuse_another(db: Path, identity: str) -> None:
