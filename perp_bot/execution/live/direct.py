@@ -44,6 +44,7 @@ _READS = 2
 _MAX_STOP_CANCELS = 5
 _WAIT_S = 5.0  # for the weight budget
 _PAUSE_FIRST_S, _PAUSE_MAX_S = 0.25, 2.0
+_SEEN_WITHIN_S = (0.0, 0.25, 1.0)  # reads may lag behind what was taken
 
 
 class Flatness(StrEnum):
@@ -237,15 +238,18 @@ class Direct:
         except OrderRuleError as error:
             return NotArmed(str(error))
         outcome = self._post(action, RequestClass.PROTECTIVE, (cloid,))
+        trouble = _trouble(outcome)
         try:
-            if any(order.cloid == cloid for order in self._look().orders):
-                return None
+            for pause_s in (0.0,) if trouble else _SEEN_WITHIN_S:
+                self._pause(pause_s)
+                if any(order.cloid == cloid for order in self._look().orders):
+                    return None
         except VenueError as error:
             return NotArmed(f"whether it rests is not known: {error}")
         passed = isinstance(outcome, Accepted) and any(
             isinstance(a.entry, Refused) and a.entry.rejection.reason is Reason.TRIGGER_PX for a in outcome.answers
         )
-        return NotArmed(_trouble(outcome) or "it was taken and does not rest", is_passed=passed)
+        return NotArmed(trouble or "it was taken and does not rest", is_passed=passed)
 
     # ------------------------------------------------------------ closing
 

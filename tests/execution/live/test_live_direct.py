@@ -270,6 +270,25 @@ def test_a_stop_whose_answer_is_lost_rests_once(tmp_path: Path) -> None:
         assert len(resting(venue)) == 1
 
 
+@pytest.mark.slow
+def test_a_stop_that_a_read_does_not_show_yet_is_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reads may lag: no second stop for that."""
+    with venue_with(BTC) as venue, direct_to(venue, tmp_path) as direct:
+        (position,) = direct.look().held(None)
+        reads, read, asked = direct._reads, direct._reads.open_orders, 0
+
+        def lagging(*arguments: object) -> tuple[RestingOrder, ...]:
+            nonlocal asked
+            asked += 1
+            return () if asked == 1 else read(*arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(reads, "open_orders", lagging)
+        assert direct.arm(position, Decimal(90_000)) is None
+        assert (asked, len(resting(venue))) == (2, 1)
+
+
 def test_a_stop_that_the_mark_has_passed_is_said_to_be(tmp_path: Path) -> None:
     """The caller has to do something else."""
     with venue_with(BTC) as venue, direct_to(venue, tmp_path) as direct:
