@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
@@ -82,6 +83,23 @@ def test_kill_flatten_without_the_daemon_is_flat_and_the_next_start_books_it(liv
     assert booked(live) == {}
     assert live.stop() == 0
     assert live.perpbot("reconcile").returncode == 0
+
+
+def test_take_over_of_a_hung_daemon_is_flat(live: LiveRig) -> None:
+    """SIGSTOP: it holds both locks and answers nobody; ended, its key taken over, flat by the venue's own books."""
+    assert live.process is not None
+    live.process.send_signal(signal.SIGSTOP)
+    try:
+        hung = live.perpbot("kill", "--flatten", "--yes")
+        assert hung.returncode == 1
+        assert "if it hangs, add --take-over" in hung.stdout
+        assert held(live.venue), "nothing is done behind the back of a process that lives"
+        ran = live.perpbot("kill", "--take-over", "--flatten", "--yes", timeout_s=60)
+    finally:
+        live.process.send_signal(signal.SIGCONT)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert (held(live.venue), resting(live.venue)) == ({}, [])
+    assert live.process.wait(10) == -signal.SIGKILL
 
 
 def test_kill_beside_a_living_daemon_is_told_to_it(live: LiveRig) -> None:
