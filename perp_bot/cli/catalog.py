@@ -31,6 +31,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("Control", "unkill", "Come back from a kill (asks for a phrase).", "kill:unkill"),
     Entry("Control", "close", "Close the position in one symbol.", "controls:close"),
     Entry("Control", "cancel-orders", "Cancel resting orders; protective orders stay.", "controls:cancel_orders"),
+    Entry("Control", "reconcile", "Compare the live books with the venue; --apply acts.", "reconcile:reconcile"),
+    Entry("Control", "watchdog", "Protect the account when the daemon is gone.", "watchdog:watchdog"),
     Entry("Data", "backfill", "Fetch the history that the store is missing.", "backfill:backfill"),
     Entry("Data", "data", "Show, check and import stored market data.", "data:data"),
     Entry("Research", "backtest", "Simulate a strategy on the stored candles.", "backtest:backtest"),

@@ -10,6 +10,7 @@ import os
 import signal
 from dataclasses import dataclass
 from threading import Event
+from typing import TYPE_CHECKING
 
 import click
 
@@ -29,12 +30,15 @@ from perp_bot.core.errors import (
     UsageError,
 )
 from perp_bot.ipc.client import Client
+from perp_bot.ipc.heartbeat import is_answering, living_daemon
 from perp_bot.ipc.protocol import ControlResult
 from perp_bot.ops.instance_lock import InstanceLock, holder
 from perp_bot.risk import kill_switch
 
+if TYPE_CHECKING:
+    from perp_bot.config.model import Config
+
 _ANSWER_S = 1.0
-_HUNG_LOOP_S = 5.0  # a loop ticks at least every 0.5 s
 _LOCK_FREE_WITHIN_S = 5.0
 
 
@@ -59,15 +63,20 @@ class KillOutcome:
     exit_code: int
 
 
-def kill_now(paths: RuntimePaths, order: KillOrder) -> KillOutcome:
-    """Latch, tell the daemon, and flatten or take over when asked.
+def kill_now(paths: RuntimePaths, order: KillOrder, live: Config | None = None) -> KillOutcome:
+    """Latch, tell the daemon, and flatten or take over when asked; without a daemon go to the venue where that is live.
+
+    Args:
+        paths: of the daemon.
+        order: what was asked for.
+        live: the settings when their mode is live.
 
     Raises:
         StoreError: the latch could not be created and no daemon could be told either.
     """
     latch_error = _latch(paths, order)
     if order.take_over:
-        return _take_over(paths, order, latch_error)
+        return _take_over(paths, order, latch_error, live)
     try:
         with Client(paths.socket, _ANSWER_S, lock_path=paths.lock) as client:
             told = client.control(
@@ -80,7 +89,7 @@ def kill_now(paths: RuntimePaths, order: KillOrder) -> KillOutcome:
             )
             return _flatten(client, order, told) if order.flatten else KillOutcome(told, EXIT_OK)
     except (DaemonAway, IpcError) as error:
-        return _without_answer(paths, order, error, latch_error)
+        return _without_answer(paths, order, error, latch_error, live)
 
 
 def _latch(paths: RuntimePaths, order: KillOrder) -> StoreError | None:
@@ -122,14 +131,19 @@ def _flatten(client: Client, order: KillOrder, told: ControlResult) -> KillOutco
 
 
 def _without_answer(
-    paths: RuntimePaths, order: KillOrder, error: PerpBotError, latch_error: StoreError | None
+    paths: RuntimePaths, order: KillOrder, error: PerpBotError, latch_error: StoreError | None, live: Config | None
 ) -> KillOutcome:
     """Say what the file alone has achieved."""
+    pid = living_daemon(paths)
     if latch_error is not None:
+        if live is not None and pid is None:  # no latch is no reason to leave orders at the venue
+            outcome = _at_venue(live, paths, order, f"{latch_error}; no daemon runs")
+            return KillOutcome(outcome.result, outcome.exit_code or EXIT_FAILURE)
         raise StoreError(f"{latch_error}; and the daemon could not be told: {error}")
-    pid = _living_daemon(paths)
     if pid is None:
         text = f"killed: latched at {paths.kill_latch}; no daemon runs"
+        if live is not None:
+            return _at_venue(live, paths, order, text)
         if order.flatten:
             text += (
                 "; NOT flattened: positions on paper live in the daemon alone, so start it (`perpbot trade --paper`, "
@@ -145,7 +159,15 @@ def _without_answer(
     return KillOutcome(ControlResult("killed", text), EXIT_FAILURE if order.flatten else EXIT_OK)
 
 
-def _take_over(paths: RuntimePaths, order: KillOrder, latch_error: StoreError | None) -> KillOutcome:
+def _at_venue(live: Config, paths: RuntimePaths, order: KillOrder, done: str) -> KillOutcome:
+    from perp_bot.cli.killing_live import kill_at_venue  # the way to the venue: loaded when it is gone
+
+    return kill_at_venue(live, paths, order, done)
+
+
+def _take_over(
+    paths: RuntimePaths, order: KillOrder, latch_error: StoreError | None, live: Config | None
+) -> KillOutcome:
     """End a daemon that hangs: latch (done), SIGKILL the holder of the lock, take the lock to be sure.
 
     Raises:
@@ -156,7 +178,7 @@ def _take_over(paths: RuntimePaths, order: KillOrder, latch_error: StoreError | 
         raise latch_error
     pid = holder(paths.lock)
     if pid is not None:
-        if _is_answering(paths):
+        if is_answering(paths, _ANSWER_S):
             raise UsageError(
                 "killed; the daemon answers and its loop is alive, so nothing was taken over; "
                 "use perpbot kill --flatten"
@@ -165,6 +187,8 @@ def _take_over(paths: RuntimePaths, order: KillOrder, latch_error: StoreError | 
     _hold_lock_once(paths)
     text = f"killed: latched at {paths.kill_latch}; "
     text += f"the hung daemon (pid {pid}) was ended and its lock is free" if pid is not None else "no daemon runs"
+    if live is not None:
+        return _at_venue(live, paths, order, text)
     if not order.flatten:
         return KillOutcome(ControlResult("killed", text), EXIT_OK)
     text += (
@@ -172,16 +196,6 @@ def _take_over(paths: RuntimePaths, order: KillOrder, latch_error: StoreError | 
         "opens nothing while killed) and run `perpbot kill --flatten`"
     )
     return KillOutcome(ControlResult("killed", text), EXIT_AWAY)
-
-
-def _is_answering(paths: RuntimePaths) -> bool:
-    """Return whether the socket answers and the trading loop has ticked lately."""
-    try:
-        with Client(paths.socket, _ANSWER_S) as client:
-            state, age_s = client.state()
-    except (DaemonAway, IpcError):
-        return False
-    return state.ages.loop_s is not None and state.ages.loop_s + age_s < _HUNG_LOOP_S
 
 
 def _end(pid: int, order: KillOrder) -> None:
@@ -215,10 +229,3 @@ def _hold_lock_once(paths: RuntimePaths) -> None:
             if monotonic_s() >= deadline_s:
                 raise
             Event().wait(0.05)
-
-
-def _living_daemon(paths: RuntimePaths) -> int | None:
-    try:
-        return holder(paths.lock)
-    except DaemonBusy:
-        return 0  # of another container: alive, its pid not to be seen

@@ -21,6 +21,7 @@ from perp_bot.config.venues import BASE_URLS
 _SECRET_DOCS = {
     "HL_PRIVATE_KEY": "Signing key of the API wallet: 64 hex digits, with or without 0x. Paper trading needs none.",
     "HL_WALLET_ADDRESS": "Address of the account that is traded: 0x and 40 hex digits. Paper trading needs none.",
+    "HL_WATCHDOG_PRIVATE_KEY": "Signing key of the watchdog, of an API wallet of its own; for `perpbot watchdog` only.",
     "DISCORD_WEBHOOK_URL": "Where Discord alerts go; leave it out for none.",
     "TELEGRAM_BOT_TOKEN": "Token of the Telegram bot that sends alerts; needs TELEGRAM_CHAT_ID too.",
     "TELEGRAM_CHAT_ID": "The Telegram chat that alerts go to.",

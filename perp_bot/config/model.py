@@ -219,11 +219,20 @@ class TuiConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchdogConfig:
+    """The watchdog, a process of its own (`perpbot watchdog`)."""
+
+    after_seconds: float = setting(60.0, "It acts once the daemon has been gone for this long (wall).", above=0)
+    flatten: bool = setting(False, "Then kill and close everything; else it protects and cancels entries alone.")
+
+
+@dataclass(frozen=True, slots=True)
 class Secrets:
     """Keys and tokens, from `.env` or the environment only. Never shown by repr, never logged."""
 
     hl_private_key: str | None = field(default=None, repr=False)
     hl_wallet_address: str | None = field(default=None, repr=False)
+    hl_watchdog_private_key: str | None = field(default=None, repr=False)
     discord_webhook_url: str | None = field(default=None, repr=False)
     telegram_bot_token: str | None = field(default=None, repr=False)
     telegram_chat_id: str | None = field(default=None, repr=False)
@@ -248,6 +257,7 @@ class Config:
     backtest: BacktestConfig = field(default_factory=BacktestConfig)
     signal_service: SignalServiceConfig = field(default_factory=SignalServiceConfig)
     tui: TuiConfig = field(default_factory=TuiConfig)
+    watchdog: WatchdogConfig = field(default_factory=WatchdogConfig)
     venue: str = setting("practice", "mainnet, testnet, practice, or a base URL without a trailing slash.")
     mode: str = setting(
         "paper", "paper, or live: real orders, with `perpbot trade --live` only.", choices=("paper", "live")

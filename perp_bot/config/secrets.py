@@ -24,6 +24,7 @@ def read_secrets(folder: Path, env: Mapping[str, str]) -> tuple[Secrets, list[st
     secrets = Secrets(
         hl_private_key=found["HL_PRIVATE_KEY"],
         hl_wallet_address=found["HL_WALLET_ADDRESS"],
+        hl_watchdog_private_key=found["HL_WATCHDOG_PRIVATE_KEY"],
         discord_webhook_url=found["DISCORD_WEBHOOK_URL"],
         telegram_bot_token=found["TELEGRAM_BOT_TOKEN"],
         telegram_chat_id=found["TELEGRAM_CHAT_ID"],
@@ -42,9 +43,11 @@ def _stranger(path: Path, name: str) -> str:
 
 
 def _faults(secrets: Secrets) -> Iterator[tuple[str, str]]:
-    key, address, webhook = secrets.hl_private_key, secrets.hl_wallet_address, secrets.discord_webhook_url
-    if key is not None and not _PRIVATE_KEY.fullmatch(key):
-        yield "HL_PRIVATE_KEY", f"expected 32 bytes as 64 hex digits, found {len(key)} characters of another form"
+    address, webhook = secrets.hl_wallet_address, secrets.discord_webhook_url
+    keys = (("HL_PRIVATE_KEY", secrets.hl_private_key), ("HL_WATCHDOG_PRIVATE_KEY", secrets.hl_watchdog_private_key))
+    for name, key in keys:
+        if key is not None and not _PRIVATE_KEY.fullmatch(key):
+            yield name, f"expected 32 bytes as 64 hex digits, found {len(key)} characters of another form"
     if address is not None and not _ADDRESS.fullmatch(address):
         yield "HL_WALLET_ADDRESS", f"expected 0x and 40 hex digits, found {len(address)} characters of another form"
     if webhook is not None and not re.match(r"https?://\S+$", webhook):

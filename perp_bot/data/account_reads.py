@@ -62,15 +62,29 @@ class AccountReads:
         self.address = address
         self._client = client
 
+    @property
+    def where(self) -> str:
+        """The venue's address."""
+        return self._client.base_url
+
+    def venue_ms(self) -> int:
+        """Return the venue's time, as far as it is known."""
+        return self._client.now_ms()
+
     def account(self, cls: RequestClass = RequestClass.RECONCILE) -> VenueAccount:
         """Return balances and positions (weight 2)."""
         return self._client.clearinghouse_state(self.address, request_class=cls)
 
     def open_orders(self, cls: RequestClass = RequestClass.RECONCILE) -> tuple[RestingOrder, ...]:
-        """Return every open order, triggers included (weight 20)."""
+        """Return every open order, triggers included (weight 20).
+
+        Stops and targets that wait for their parent are not among them: they end with it, and protect nothing yet. The
+        venue lists them beside it too (the SDK's recording of 2023-11).
+        """
         payload = {"type": "frontendOpenOrders", "user": self.address, "dex": ""}
         rows = self._client.read(payload, tuple[WireOrder, ...], weights.info_weight(), cls)
-        return tuple(resting_of(row) for row in rows)
+        waiting = {child.oid for row in rows for child in row.children}
+        return tuple(resting_of(row) for row in rows if row.oid not in waiting)
 
     def order(self, cloid: str, cls: RequestClass = RequestClass.RECONCILE) -> OrderReport | None:
         """Return what became of an order; None when the venue does not know it (weight 2)."""

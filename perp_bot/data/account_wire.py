@@ -57,6 +57,12 @@ class WireAccount(msgspec.Struct, frozen=True):
     time: EpochMs = 0
 
 
+class WireChild(msgspec.Struct, frozen=True):
+    """A stop or target that waits for its parent."""
+
+    oid: Oid
+
+
 class WireOrder(msgspec.Struct, frozen=True):
     """An order of frontendOpenOrders and orderStatus, or the shorter one of orderUpdates."""
 
@@ -72,6 +78,7 @@ class WireOrder(msgspec.Struct, frozen=True):
     isTrigger: bool = False  # noqa: N815
     triggerPx: Decimal | None = None  # noqa: N815
     orderType: str = ""  # noqa: N815
+    children: tuple[WireChild, ...] = ()
 
 
 class WireReport(msgspec.Struct, frozen=True):

@@ -30,10 +30,10 @@ from perp_bot.core.account_events import (
 )
 from perp_bot.core.clock import monotonic_s
 from perp_bot.core.errors import PerpBotError, VenueError
-from perp_bot.core.venue_account import OrderReport, RestingOrder
+from perp_bot.core.venue_account import OrderReport
 from perp_bot.data.account_reads import AccountReads
 from perp_bot.data.limiter import RequestClass
-from perp_bot.execution.live import unknown, wire
+from perp_bot.execution.live import asking, unknown
 from perp_bot.execution.live.answers import Answered, Done, Filled, Refused, Resting, Unclear
 from perp_bot.execution.live.commands import (
     AskForOrder,
@@ -47,16 +47,21 @@ from perp_bot.execution.live.commands import (
     SendAction,
 )
 from perp_bot.execution.live.nonces import NonceCounter
-from perp_bot.execution.live.sender import Accepted, NotSent, Outcome, Rejected, Sender, Unknown
+from perp_bot.execution.live.sender import (
+    SAME_NONCE_AGAIN_S,
+    Accepted,
+    NotSent,
+    Outcome,
+    Rejected,
+    Sender,
+    Unknown,
+)
 
 LOG = logging.getLogger(__name__)
 
 WORKERS = 4  # the first takes protective orders and exits only
 _RANK = {cls: rank for rank, cls in enumerate(RequestClass)}
 _WAIT_S = {RequestClass.PROTECTIVE: 5.0, RequestClass.EXIT: 5.0}  # for the weight budget; the others do not wait
-_SAME_NONCE_AGAIN_S = (0.25, 1.0)  # after a 429
-_BACKOFF_FIRST_S, _BACKOFF_MAX_S = 0.2, 5.0
-_FILLS_BEFORE_MS = 60_000
 
 Put = Callable[[AccountEvent], None]
 
@@ -196,7 +201,7 @@ class VenueThread:
         if isinstance(job, _Sending):
             self._put_event(ActionAnswered(job.command.number, ActionOutcome.UNKNOWN, text=text))
         elif isinstance(job, _Settle):
-            self._push(job, job.command.cls, _BACKOFF_MAX_S)
+            self._push(job, job.command.cls, asking.BACKOFF_MAX_S)
         else:
             self._put_event(ReadFailed(job.number, text))
 
@@ -215,8 +220,8 @@ class VenueThread:
         )
         if isinstance(outcome, NotSent) and (outcome.reached_venue or job.tries):
             # Whatever answered may stand before the venue: only the same nonce may go out again.
-            if job.tries < len(_SAME_NONCE_AGAIN_S):
-                self._push(_Sending(command, nonce, job.tries + 1), command.cls, _SAME_NONCE_AGAIN_S[job.tries])
+            if job.tries < len(SAME_NONCE_AGAIN_S):
+                self._push(_Sending(command, nonce, job.tries + 1), command.cls, SAME_NONCE_AGAIN_S[job.tries])
                 return
             outcome = Unknown(outcome.why)
         took_ms = (monotonic_s() - began_s) * 1000.0
@@ -228,39 +233,26 @@ class VenueThread:
 
     def _settle(self, job: _Settle, sender: Sender) -> None:
         """Do one step; go on at once, or after a while where it failed."""
-        reports = dict(job.reports)
-        state = unknown.after(job.state, self._step(job, sender, reports))
+        command, step = job.command, job.state.step
+        assert step is not None
+        asked = asking.perform(
+            step,
+            cloids=command.cloids,
+            nonce=job.nonce,
+            sent_ms=command.sent_ms,
+            cls=command.cls,
+            sender=sender,
+            reads=self._reads,
+        )
+        if asked.fills is not None:
+            self._put_event(FillsReported(asked.fills))
+        reports = {**job.reports, **asked.reports}
+        state = unknown.after(job.state, asked.answer)
         if state.step is None:
-            self._put_event(settled_of(job.command.number, state, reports))
+            self._put_event(settled_of(command.number, state, reports))
             return
-        setbacks = state.setbacks - job.state.setbacks
-        delay_s = min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2 ** min(state.setbacks, 8)) if setbacks else 0.0
-        if state.quiet_rounds > job.state.quiet_rounds:
-            delay_s = _BACKOFF_FIRST_S  # reads may lag behind
+        delay_s = asking.pause_s(job.state, state)
         self._push(replace(job, state=state, reports=reports), job.command.cls, delay_s)
-
-    def _step(self, job: _Settle, sender: Sender, reports: dict[str, OrderReport]) -> unknown.Answer:
-        step, command = job.state.step, job.command
-        if isinstance(step, unknown.SendNoop):
-            outcome = sender.sign_and_post(wire.noop_action(), job.nonce, None, request_class=command.cls, max_wait_s=1)
-            return noop_answer_of(outcome)
-        try:
-            if isinstance(step, unknown.AskOrder):
-                report = self._reads.order(step.cloid, command.cls)
-                if report is None:
-                    return unknown.Seen({})
-                reports[step.cloid] = report
-                return unknown.Seen({step.cloid: report.status})
-            if isinstance(step, unknown.AskOpenOrders):
-                found = {o.cloid: o for o in self._reads.open_orders(command.cls) if o.cloid in command.cloids}
-                reports.update({cloid: _report_of(order) for cloid, order in found.items() if cloid is not None})
-                return unknown.Seen({cloid: "open" for cloid in found if cloid is not None})
-            fills = self._reads.fills_since(command.sent_ms - _FILLS_BEFORE_MS, command.cls)
-            self._put_event(FillsReported(fills))
-            return unknown.Seen({fill.cloid: "filled" for fill in fills if fill.cloid in command.cloids})
-        except VenueError as error:
-            LOG.warning("settling an unknown outcome: %s", error)
-            return unknown.AskFailed()
 
     # ------------------------------------------------------------ reads
 
@@ -315,15 +307,6 @@ def _entry(answered: Answered) -> EntryAnswer:
     return EntryAnswer(cloid, EntryOutcome.DONE if isinstance(entry, Done) else EntryOutcome.RESTING)
 
 
-def noop_answer_of(outcome: Outcome) -> unknown.NoopAnswer:
-    """Return what came of a noop."""
-    if isinstance(outcome, Accepted):
-        return unknown.NoopAnswer.TAKEN
-    if isinstance(outcome, Unknown):
-        return unknown.NoopAnswer.NONCE_SPENT if outcome.nonce_spent else unknown.NoopAnswer.UNKNOWN
-    return unknown.NoopAnswer.REFUSED
-
-
 def settled_of(number: int, state: unknown.Settling, reports: Mapping[str, OrderReport]) -> ActionSettled:
     """Return the verdicts as the event that tells the loop; what only fills told of is untraced, the fills came too."""
     found, never, untraced = [], [], []
@@ -335,7 +318,3 @@ def settled_of(number: int, state: unknown.Settling, reports: Mapping[str, Order
         else:
             untraced.append(verdict.cloid)
     return ActionSettled(number, tuple(found), tuple(never), tuple(untraced))
-
-
-def _report_of(order: RestingOrder) -> OrderReport:
-    return OrderReport(order.oid, order.cloid, order.symbol, "open", order.left, order.size, order.placed_ms)

@@ -23,6 +23,7 @@ class AlertKind(StrEnum):
     RECONCILE = "RECONCILE"
     HALTED = "HALTED"
     KILLED = "KILLED"
+    WATCHDOG = "WATCHDOG"
     HEARTBEAT = "heartbeat"
 
 

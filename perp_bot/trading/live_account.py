@@ -18,23 +18,22 @@ from perp_bot.config.paths import signers_folder
 from perp_bot.core.account_events import AccountEvent
 from perp_bot.core.clock import VenueClock
 from perp_bot.core.errors import ConfigError, VenueError
-from perp_bot.core.timeframes import iso
 from perp_bot.core.types import Instrument
 from perp_bot.core.venue_account import RestingOrder, VenueAccount, VenueFill, VenueFunding
 from perp_bot.data.account_reads import AccountReads
 from perp_bot.data.client import VenueClient
 from perp_bot.data.limiter import RequestClass
-from perp_bot.execution.live import wire
+from perp_bot.execution.live import books, wire
 from perp_bot.execution.live.commands import Command, VenuePort
 from perp_bot.execution.live.nonces import NonceCounter, signer_lock
+from perp_bot.execution.live.role import check_role
 from perp_bot.execution.live.sender import Accepted, Sender
 from perp_bot.execution.live.signer import Signer, signer_of
 from perp_bot.execution.venue_thread import VenueThread
 
 LOG = logging.getLogger(__name__)
 
-OWN_KEY = "HL_PRIVATE_KEY is the account's own key: an API wallet's key can trade but not withdraw"
-BASELINE = "baseline_ms:live"  # stored: the account as it was found belongs to nobody's trading here
+BASELINE = books.BASELINE
 ENTRY_VALID_MS = 10_000
 _ENTRY_VALID_WALL_S = 2.0  # at a venue whose clock runs faster than the wall
 _STEPPED_VALID_MS = 60_000
@@ -118,24 +117,7 @@ class LiveAccount:
 
     def check_role(self) -> None:
         """Make sure that the key signs for the account."""
-        role, master = self.reads.role_of(self.signer.address, RequestClass.PROTECTIVE)
-        fault = role_fault(role, master, self.signer.address, self.address, self._client.base_url)
-        if fault is not None:
-            raise ConfigError(": ".join(fault))
-        if role == "user":
-            LOG.warning(OWN_KEY)
-        elif role == "agent":
-            self._check_agent()
-
-    def _check_agent(self) -> None:
-        """Refuse an API wallet whose time is over: `userRole` still names it, its orders would be refused."""
-        for agent in self.reads.agents(RequestClass.PROTECTIVE):
-            until_ms = agent.valid_until_ms
-            if agent.address == self.signer.address and until_ms is not None and until_ms <= self._client.now_ms():
-                raise ConfigError(
-                    f"HL_PRIVATE_KEY: the API wallet {agent.name!r} ({agent.address}) ended at {iso(until_ms)}: "
-                    "approve it again, or take the key of another"
-                )
+        check_role(self.reads, self.signer.address)
 
     def check_mode(self) -> None:
         """Refuse a unified account: its money is in spot, where neither equity nor margin is looked at here.
@@ -214,28 +196,6 @@ class LiveAccount:
             f"the account holds {position.signed_size} {position.symbol} that perpbot did not open "
             "(execution.unknown_positions: refuse): close it, or choose protect, adopt or flatten"
         )
-
-
-def role_fault(role: str, master: str | None, signer: str, address: str, where: str) -> tuple[str, str] | None:
-    """Return why a key of this role may not trade for the account, and what to do; None when it may."""
-    if role == "agent":
-        if master == address:
-            return None
-        return (
-            f"HL_WALLET_ADDRESS is {address}, the key of HL_PRIVATE_KEY is an API wallet of {master} at {where}",
-            "set the address to that, or take the key of a wallet of yours",
-        )
-    if role == "user":
-        if signer == address:
-            return None
-        return (
-            f"HL_PRIVATE_KEY is the key of the account {signer} itself, HL_WALLET_ADDRESS is {address}",
-            "approve an API wallet for that account and take its key",
-        )
-    return (
-        f"HL_PRIVATE_KEY: {where} knows no account or API wallet {signer} ({role})",
-        "approve the API wallet there, or deposit first",
-    )
 
 
 def start_cash_of(account: VenueAccount) -> Decimal:

@@ -11,7 +11,9 @@ import pytest
 from cli_run import Ran, RunCommand
 from research_store import GRID, LIVELY, store_candles
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ipc"))  # ipc_samples, shared with the socket's tests
+_TESTS = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(_TESTS / "ipc"))  # ipc_samples, shared with the socket's tests
+sys.path.insert(0, str(_TESTS / "execution" / "live"))  # live_venue, shared with the live executor's
 
 
 class Keyboard(io.StringIO):
@@ -27,9 +29,11 @@ def perpbot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     from perp_bot.cli.main import run
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))  # locks and nonces of signing keys
     for name in (
         "HL_PRIVATE_KEY",
         "HL_WALLET_ADDRESS",
+        "HL_WATCHDOG_PRIVATE_KEY",
         "DISCORD_WEBHOOK_URL",
         "TELEGRAM_BOT_TOKEN",
         "TELEGRAM_CHAT_ID",

@@ -350,6 +350,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("HL_PRIVATE_KEY", "0x" + "ab" * 31),
         ("HL_PRIVATE_KEY", "zz" * 32),
         ("HL_PRIVATE_KEY", "correct horse battery staple"),
+        ("HL_WATCHDOG_PRIVATE_KEY", "zz" * 32),
         ("HL_WALLET_ADDRESS", "cd" * 20),
         ("HL_WALLET_ADDRESS", KEY),
         ("DISCORD_WEBHOOK_URL", "discord-webhook-canary"),
@@ -411,6 +412,7 @@ def test_no_secret_is_in_a_repr_or_in_the_resolved_settings(tmp_path: Path) -> N
     assert resolved(config)["secrets"] == {
         "hl_private_key": "set",
         "hl_wallet_address": "not set",
+        "hl_watchdog_private_key": "not set",
         "discord_webhook_url": "not set",
         "telegram_bot_token": "set",
         "telegram_chat_id": "not set",

@@ -228,6 +228,7 @@ def test_three_losing_weeks_halt_the_start_and_force_overrides_only_that(tmp_pat
 CANARIES = {
     "HL_PRIVATE_KEY": "0x" + "c0ffee11" * 8,
     "HL_WALLET_ADDRESS": "0x" + "decafbad" * 5,
+    "HL_WATCHDOG_PRIVATE_KEY": "0x" + "c0ffee12" * 8,
     "TELEGRAM_BOT_TOKEN": "123456789:AAF-canary_canary_canary_canary_0123",
 }
 

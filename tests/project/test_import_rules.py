@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "trading": {
         "core", "config", "ops", "data", "indicators", "signals", "strategies", "risk", "execution", "decision", "ipc",
     },
+    "watchdog": {"core", "config", "ops", "data", "risk", "execution", "ipc"},
     "backtest": {
         "core", "config", "ops", "data", "indicators", "signals", "strategies", "risk", "execution", "decision",
     },

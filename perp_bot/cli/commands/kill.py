@@ -43,7 +43,8 @@ def kill(
     """Latch the kill: nothing adds exposure any more, entry orders are cancelled, protective orders stay.
 
     It acts at once, survives restarts, and works without a daemon and on a hung one. Only `perpbot unkill` undoes it.
-    --symbol and --strategy limit what --flatten closes; the latch is one, for everything.
+    --symbol and --strategy limit what --flatten closes; the latch is one, for everything. With `mode: live` and no
+    daemon it goes straight to the venue: entry orders are cancelled there, and --flatten closes there.
     """
     options.check_scope(symbol, strategy)
     if (symbol or strategy) and not flatten:
@@ -60,7 +61,9 @@ def kill(
         yes=yes,
         can_ask=sys.stdin.isatty(),
     )
-    outcome = kill_now(call.paths(), order)
+    paths = call.paths()
+    assert call.config is not None
+    outcome = kill_now(paths, order, call.config if call.config.mode == "live" else None)
     finish(outcome.result, as_json=as_json)
     return outcome.exit_code
 

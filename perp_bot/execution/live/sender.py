@@ -36,6 +36,7 @@ from perp_bot.risk.kill_switch import is_latched
 
 CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 5.0
+SAME_NONCE_AGAIN_S = (0.25, 1.0)  # after a 429: whoever sends it again waits so long, twice at most
 _MAX_BODY_BYTES = 1 << 20
 _TOO_MANY_REQUESTS = 429
 _UNREADABLE = (400, 415, 422)  # refused before anything was looked at, with the venue's own text

@@ -12,10 +12,10 @@ from perp_bot.core.types import Regime
 from perp_bot.core.venue_account import VenueAccount
 from perp_bot.data.account_reads import Agent
 from perp_bot.data.answers import UserRateLimit
+from perp_bot.execution.live.role import KEY, OWN_KEY, role_fault
 from perp_bot.risk.limits import margin_limit_usd
 from perp_bot.risk.sizing import entry_notional_usd
 from perp_bot.trading.doctor.verdict import Verdict, failure, ok, skipped, warning
-from perp_bot.trading.live_account import OWN_KEY, role_fault
 
 AGENT_WARN_DAYS = 14
 STANDARD, UNSET, UNIFIED = "disabled", "default", "unifiedAccount"
@@ -33,7 +33,7 @@ def signer(role: str, master: str | None, signer_address: str, address: str, whe
     if fault is not None:
         return failure("signer", *fault)
     if role == "user":
-        return warning("signer", OWN_KEY, "approve an API wallet at the venue and put its key into .env")
+        return warning("signer", f"{KEY} {OWN_KEY}", "approve an API wallet at the venue and put its key into .env")
     return ok("signer", f"API wallet {signer_address} signs for {address}")
 
 
