@@ -1,0 +1,82 @@
+"""The live executor by example: entries, stops, closes, and what becomes of answers that are late, lost or refusals."""
+
+from __future__ import annotations
+
+from live_bench import T0, Bench, D
+
+from perp_bot.core.types import OrderRole, OrderState
+
+
+def begun(bench: Bench | None = None) -> Bench:
+    """A flat account that was read once; the mark stands above the entry's limit, which rests."""
+    bench = bench or Bench()
+    bench.start(T0, is_first=True)
+    bench.serve_all()
+    bench.venue.mark = D(101)
+    return bench
+
+
+def held(size: str = "1") -> Bench:
+    """A long position of `size` at 100 with its stop resting."""
+    bench = begun()
+    bench.venue.match(resting_entry(bench, size), D(size))
+    bench.serve_all()
+    assert bench.disagreement() is None
+    return bench
+
+
+def resting_entry(bench: Bench, size: str = "1", decision: str = "d1") -> str:
+    """Let an entry rest at the venue; return its client order id."""
+    cloid = bench.enter(decision=decision, size=size).cloid
+    bench.serve_all()
+    assert bench.venue.orders[cloid].is_open
+    return cloid
+
+
+def last_state(bench: Bench, cloid: str) -> OrderState:
+    """Return how an order is stored."""
+    return bench.stored()[0][cloid].state
+
+
+# ---------------------------------------------------------------- entries
+
+
+def test_a_limit_entry_that_fills_is_a_position_with_its_stop() -> None:
+    """The stop goes out in the pass that heard of the fill, as large as the position, at the rule's price."""
+    bench = begun()
+    bench.venue.match(resting_entry(bench), D(1))
+    bench.hear_all()
+    (command,) = bench.port.inbox
+    wire = command.action["orders"][0]  # type: ignore[union-attr]
+    assert (wire["b"], wire["s"], wire["r"], wire["t"]["trigger"]["triggerPx"]) == (False, "1", True, "94")
+    bench.serve_all()
+    assert bench.executor.coverage("BTC") == 1
+
+
+def test_what_a_limit_entry_leaves_is_taken_and_no_more() -> None:
+    """0.4 filled by the end of its time: 0.6 are taken, under a client order id of their own."""
+    bench = begun()
+    cloid = resting_entry(bench)
+    bench.venue.match(cloid, D("0.4"))
+    bench.serve_all()
+    bench.run_pass(dt=30.0)
+    bench.serve_all()
+    assert bench.venue.position == 1
+    assert last_state(bench, cloid) is OrderState.CANCELLED
+    (taker,) = (o for o in bench.stored()[0].values() if o.intent.role is OrderRole.ENTRY and o.intent.cloid != cloid)
+    assert (taker.intent.size, taker.intent.decision_id, taker.state) == (D("0.6"), "d1", OrderState.FILLED)
+    bench.quiesce()
+
+
+def test_a_rest_below_ten_usd_is_left() -> None:
+    """0.95 of 1 filled at 100: 5 USD are less than the venue takes; it is said, and nothing is sent."""
+    bench = begun()
+    cloid = resting_entry(bench)
+    bench.venue.match(cloid, D("0.95"))
+    bench.serve_all()
+    bench.run_pass(dt=30.0)
+    bench.serve_all()
+    assert bench.venue.position == D("0.95")
+    assert "CANCELLED" in bench.kinds()
+    assert len(bench.decided["d1"]) == 1
+    bench.quiesce()
