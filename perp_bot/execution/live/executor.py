@@ -85,6 +85,7 @@ WORD_WAIT_S = 0.5  # a cancel that was taken, and the stream that has not told w
 FILLS_BEFORE_MS = 60_000  # fills are read again from a little earlier
 EXPIRED_MARGIN_MS = 5_000
 FLATTEN_UNKNOWN = "flatten_unknown"  # why a position is closed that perpbot did not open
+_CANCELED = "canceled"  # the venue's word for what was cancelled by request
 _FINISHED_KEPT = 1_000
 
 _CLASSES = {
@@ -437,6 +438,7 @@ class LiveExecutor:
         position = self._positions.get(intent.symbol)
         if reason == Reason.TRIGGER_PX and intent.role is OrderRole.STOP and position is not None:
             self._guard.stop_was_passed(position, intent.reason, self._now_ms, self._now_s)
+        working.then_takes = False  # a refusal is not answered by taking what was refused
         self._end(working, OrderState.CANCELLED if reason == Reason.NO_MATCH else OrderState.REJECTED, text)
 
     def _take_cancel_answer(self, working: Working, event: ActionAnswered) -> None:
@@ -464,6 +466,7 @@ class LiveExecutor:
             intent = working.order.intent
             text = f"{intent.role} {intent.side} {intent.size} {intent.symbol}: the venue knows nothing of it"
             self._voice.tell("UNTRACED", f"{text}; the account decides", intent.symbol, grave=True)
+            working.then_takes = False  # it may rest or have filled: taking its rest could double it
             self._end(working, OrderState.CANCELLED, "untraced: its nonce is spent, no order is known")
             self.resync()
 
@@ -622,6 +625,8 @@ class LiveExecutor:
             if working.look_again_at_s is None:
                 working.look_again_at_s = self._now_s + FILLS_WAIT_S
         elif working.ended is not None:
+            if working.ended != _CANCELED:
+                working.then_takes = False  # the venue ended it for a reason of its own
             refused = working.is_refused and working.order.filled == 0
             state = OrderState.REJECTED if refused else OrderState.CANCELLED
             self._end(working, state, working.cancel_note or working.ended)

@@ -163,6 +163,10 @@ class ModelVenue:
                 if order.is_open:
                     self._end(order, "canceled")
 
+    def end(self, cloid: str, status: str) -> None:
+        """End an order by the venue's own rule."""
+        self._end(self.orders[cloid], status)
+
     def outside(self, side: OrderSide, size: str, px: str = "100", *, direction: str = "", liq: bool = False) -> None:
         """Let the owner, or the venue, trade on the account."""
         self._ids += 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from live_bench import T0, Bench, D
 
 from perp_bot.core.types import OrderRole, OrderState
+from perp_bot.execution.live.rejections import Reason
 
 
 def begun(bench: Bench | None = None) -> Bench:
@@ -79,4 +81,52 @@ def test_a_rest_below_ten_usd_is_left() -> None:
     assert bench.venue.position == D("0.95")
     assert "CANCELLED" in bench.kinds()
     assert len(bench.decided["d1"]) == 1
+    bench.quiesce()
+
+
+def test_the_rest_of_an_untraced_entry_is_not_taken() -> None:
+    """Nobody knows whether the limit rests: a taker for all of it could double the position."""
+    bench = begun()
+    bench.enter()
+    bench.serve(0, "untraced")
+    bench.deliver()
+    bench.run_pass(dt=30.0)
+    bench.settle_unknown(0)
+    bench.deliver()
+    assert "UNTRACED" in bench.kinds()
+    assert len(bench.decided["d1"]) == 1
+
+
+@pytest.mark.parametrize("reason", [Reason.MARGIN, Reason.OPEN_INTEREST_CAP, Reason.UNKNOWN])
+def test_a_refusal_that_comes_after_the_entrys_time_is_not_answered_by_taking(reason: Reason) -> None:
+    """The venue said no: the same order as a taker is the same mistake at a worse price."""
+    bench = begun()
+    bench.enter()
+    bench.serve(0, reason.value)
+    bench.run_pass(dt=30.0)
+    bench.serve_all()
+    assert len(bench.decided["d1"]) == 1
+    assert bench.disagreement() is None
+
+
+def test_what_the_venue_ended_for_a_reason_of_its_own_is_not_taken() -> None:
+    """Cut for want of margin while our cancel was on its way: no taker follows."""
+    bench = begun()
+    cloid = resting_entry(bench)
+    bench.run_pass(dt=30.0)
+    bench.venue.end(cloid, "marginCanceled")
+    bench.serve_all()
+    assert last_state(bench, cloid) is OrderState.CANCELLED
+    assert len(bench.decided["d1"]) == 1
+
+
+def test_a_limit_that_never_reached_the_venue_is_taken_when_its_time_is_over() -> None:
+    """Never is proof: the whole size is taken once."""
+    bench = begun()
+    bench.enter()
+    bench.serve(0, "vanished")
+    bench.deliver()
+    bench.run_pass(dt=30.0)
+    bench.serve_all()
+    assert bench.venue.position == 1
     bench.quiesce()
