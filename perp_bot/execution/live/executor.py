@@ -81,6 +81,7 @@ from perp_bot.execution.positions import StopRule, after_fill, realized_by
 LOG = logging.getLogger(__name__)
 
 FILLS_WAIT_S = 0.3  # an answer that names a fill, and the stream that has not told it yet
+FILL_READS = 2  # after which a reduce-only order has filled no more than the fills that were read
 WORD_WAIT_S = 0.5  # a cancel that was taken, and the stream that has not told what it left
 FILLS_BEFORE_MS = 60_000  # fills are read again from a little earlier
 EXPIRED_MARGIN_MS = 5_000
@@ -370,9 +371,10 @@ class LiveExecutor:
     def on_event(self, event: AccountEvent) -> None:
         """Take one of the venue's answers or reports; a repeated or late one changes nothing."""
         if isinstance(event, FillsReported):
-            self._asked.pop(event.number or 0, None)
+            _, asked_for = self._asked.pop(event.number or 0, ("", ""))
             for fill in event.fills:
                 self._take_fill(fill)
+            self._take_fills_read(asked_for)
         elif isinstance(event, OrdersReported):
             for report in event.reports:
                 self._take_report(report)
@@ -543,6 +545,19 @@ class LiveExecutor:
         else:
             self._take_outside_fill(fill)
 
+    def _take_fills_read(self, cloid: str) -> None:
+        """Fills were read because an order misses some: believe them where the venue's count cannot be.
+
+        What is left of a reduce-only order shrinks with the position, its size stays: the difference is not what filled.
+        """
+        working = self._live.get(cloid)
+        if working is None or not working.misses_fills or not working.order.intent.reduce_only:
+            return
+        working.fill_reads += 1
+        if working.fill_reads >= FILL_READS:
+            working.venue_filled = working.order.filled
+            self._advance(working)
+
     def _take_outside_fill(self, fill: VenueFill) -> None:
         position = self._positions.get(fill.symbol)
         policy = self._config.execution.unknown_positions
@@ -709,7 +724,7 @@ class LiveExecutor:
         """What was promised has not been told in time: ask for it, or do it again."""
         working.look_again_at_s = None
         if working.misses_fills:
-            self._read_fills(min(working.order.intent.created_ms, self._last_fill_ms))
+            self._read_fills(min(working.order.intent.created_ms, self._last_fill_ms), working.cloid)
             working.look_again_at_s = self._now_s + working.patience_s()
         elif (
             working.cancel_note is not None and working.is_at_venue and working.cancel_command is None and working.asks
@@ -724,9 +739,9 @@ class LiveExecutor:
         cls = _CLASSES[working.order.intent.role]
         self._ask(AskForOrder(self._identities.next_number(), working.cloid, cls), "order", working.cloid)
 
-    def _read_fills(self, since_ms: int) -> None:
+    def _read_fills(self, since_ms: int, cloid: str = "") -> None:
         since_ms = max(0, since_ms - FILLS_BEFORE_MS)
-        self._ask(ReadFills(self._identities.next_number(), since_ms, RequestClass.PROTECTIVE), "fills")
+        self._ask(ReadFills(self._identities.next_number(), since_ms, RequestClass.PROTECTIVE), "fills", cloid)
 
     def _ask(self, command: Command, kind: str, cloid: str = "") -> None:
         self._asked[command.number] = (kind, cloid)

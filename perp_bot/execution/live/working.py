@@ -19,6 +19,7 @@ class Working:
     command: int | None = None  # the number of the action that placed it, until that is answered
     is_settling: bool = False  # the venue thread finds out what became of it
     venue_filled: Decimal | None = None  # the venue's count; more than `order.filled` means that fills are missing
+    fill_reads: int = 0  # answered while fills were missing
     ended: str | None = None  # the venue's last word; the order ends once its fills are booked
     is_refused: bool = False  # that word was a refusal
     cancel_note: str | None = None  # a cancel is wanted, for this reason

@@ -62,6 +62,7 @@ class ModelVenue:
     mark: Decimal = Decimal(100)
     depth: Decimal = Decimal(1_000)
     leverage: int = 3
+    keeps_size: bool = False  # an immediate order that shrinks keeps its size, too (not captured)
     orders: dict[str, ModelOrder] = field(default_factory=dict)
     position: Decimal = ZERO
     entry_px: Decimal = ZERO
@@ -98,7 +99,7 @@ class ModelVenue:
             return self._refuse(order, reason)
         if order.reduce_only and order.left > abs(self.position):
             order.left = abs(self.position)  # the size it came with stays what the venue tells of it
-            if order.is_ioc:
+            if order.is_ioc and not self.keeps_size:
                 order.size = order.left
         if order.trigger_px is not None:
             return self._rests(order)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from live_bench import T0, Bench, D
 
-from perp_bot.core.types import OrderRole, OrderState
+from perp_bot.core.types import OrderRole, OrderSide, OrderState
 from perp_bot.execution.live.rejections import Reason
 
 
@@ -130,3 +130,30 @@ def test_a_limit_that_never_reached_the_venue_is_taken_when_its_time_is_over() -
     bench.serve_all()
     assert bench.venue.position == 1
     bench.quiesce()
+
+
+# ---------------------------------------------------------------- reduce-only orders shrink
+
+
+def test_a_stop_that_shrank_with_its_position_ends_with_it() -> None:
+    """The venue keeps its size and shows less left: that is no fill, and it is not waited for without end."""
+    bench = held()
+    bench.venue.outside(OrderSide.SELL, "0.4")
+    bench.serve_all()
+    bench.venue.outside(OrderSide.SELL, "0.6")
+    bench.serve_all()
+    assert bench.quiesce() <= 3.0
+    assert bench.executor.live_orders == ()
+
+
+def test_an_exit_that_was_shrunk_ends_when_its_own_report_comes_first() -> None:
+    """Told as filled with the size that it was sent with, it filled what the fills say."""
+    bench = held()
+    bench.venue.outside(OrderSide.SELL, "0.4")
+    bench.venue.stream.clear()
+    bench.venue.keeps_size = True
+    bench.close()
+    bench.serve(0)
+    bench.hear_all()
+    assert bench.quiesce() <= 70.0
+    assert bench.venue.position == 0
