@@ -43,11 +43,12 @@ class Guard:
         """Return how a position is protected now, and tell or close what has lasted too long."""
         found = protection(position, orders)
         symbol = position.symbol
+        if found.is_good:
+            self._arms.pop(symbol, None)
         if found.coverage < 1:
             self._watch_uncovered(position, found.coverage, now_ms, now_s)
             return found
         since_s = self._uncovered_s.pop(symbol, None)
-        self._arms.pop(symbol, None)
         if symbol in self._warned and since_s is not None:
             self._warned.discard(symbol)
             self._voice.tell("PROTECTION", f"{symbol} is protected again after {now_s - since_s:.1f} s", symbol)

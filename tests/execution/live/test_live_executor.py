@@ -157,3 +157,22 @@ def test_an_exit_that_was_shrunk_ends_when_its_own_report_comes_first() -> None:
     bench.hear_all()
     assert bench.quiesce() <= 70.0
     assert bench.venue.position == 0
+
+
+# ---------------------------------------------------------------- stops
+
+
+def test_a_moved_stop_that_is_refused_is_tried_at_growing_distances() -> None:
+    """The old stop covers the position: the new one is no reason to send the same mistake a hundred times."""
+    bench = held()
+    bench.move_stop(95.0)
+    refused = 0
+    for _ in range(100):
+        if bench.port.inbox:
+            refused += 1
+            bench.serve(0, Reason.OPEN_ORDERS.value)
+            bench.deliver()
+        bench.run_pass(dt=0.1)
+    assert 4 <= refused <= 7
+    assert bench.true_coverage() == 1
+    bench.quiesce()
