@@ -548,7 +548,7 @@ class LiveExecutor:
     def _take_fills_read(self, cloid: str) -> None:
         """Fills were read because an order misses some: believe them where the venue's count cannot be.
 
-        What is left of a reduce-only order shrinks with the position, its size stays: the difference is not what filled.
+        What is left of a reduce-only order shrinks with the position, its size stays: the difference is no fill.
         """
         working = self._live.get(cloid)
         if working is None or not working.misses_fills or not working.order.intent.reduce_only:
@@ -609,8 +609,10 @@ class LiveExecutor:
     def _closed(self, symbol: str) -> None:
         """A position is gone: nothing may fill behind it; its stops go with the next `due_orders`."""
         self._guard.forget(symbol)
+        self._remainders = [intent for intent in self._remainders if intent.symbol != symbol]
         for working in list(self._live.values()):
             if working.order.intent.symbol == symbol and working.order.intent.role is OrderRole.ENTRY:
+                working.then_takes = False
                 self._want_cancel(working, "its position was closed")
 
     def _payment(self, row: VenueFunding) -> FundingPayment:

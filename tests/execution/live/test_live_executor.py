@@ -176,3 +176,33 @@ def test_a_moved_stop_that_is_refused_is_tried_at_growing_distances() -> None:
     assert 4 <= refused <= 7
     assert bench.true_coverage() == 1
     bench.quiesce()
+
+
+def test_a_position_that_its_stop_closed_is_not_opened_again_by_the_entrys_rest() -> None:
+    """The cancel that would take the rest is on its way when the stop fires: the rest stays untaken."""
+    bench = begun()
+    cloid = resting_entry(bench)
+    bench.venue.match(cloid, D("0.4"))
+    bench.serve_all()
+    bench.run_pass(dt=30.0)
+    bench.venue.set_mark(D(90))
+    bench.hear_all()
+    bench.serve_all()
+    assert bench.venue.position == 0
+    assert len(bench.decided["d1"]) == 1
+    bench.quiesce()
+
+
+def test_a_rest_that_was_about_to_be_taken_goes_with_the_position() -> None:
+    """The end of the limit and the stop's fill come in one pass: nothing is sent."""
+    bench = begun()
+    cloid = resting_entry(bench)
+    bench.venue.match(cloid, D("0.4"))
+    bench.serve_all()
+    bench.run_pass(dt=30.0)
+    bench.serve(0)
+    bench.venue.set_mark(D(90))
+    bench.hear_all()
+    bench.serve_all()
+    assert len(bench.decided["d1"]) == 1
+    bench.quiesce()
