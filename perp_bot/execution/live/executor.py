@@ -73,7 +73,7 @@ from perp_bot.execution.live.identities import SOURCE, Identities
 from perp_bot.execution.live.outside import OUTSIDE, PREFIX, found_fill, outside_cloid, outside_order
 from perp_bot.execution.live.pricing import venue_order
 from perp_bot.execution.live.protection import protection
-from perp_bot.execution.live.rejections import RULES, Reason
+from perp_bot.execution.live.rejections import RULES, Reason, rejection_of_status
 from perp_bot.execution.live.voice import Told, Voice
 from perp_bot.execution.live.working import Working
 from perp_bot.execution.positions import StopRule, after_fill, realized_by
@@ -482,7 +482,6 @@ class LiveExecutor:
             self._accept(working)
         else:
             working.ended = report.status
-            working.is_refused = report.status.lower().endswith("rejected")
             working.venue_filled = report.filled
         self._advance(working)
 
@@ -644,9 +643,11 @@ class LiveExecutor:
         elif working.ended is not None:
             if working.ended != _CANCELED:
                 working.then_takes = False  # the venue ended it for a reason of its own
-            refused = working.is_refused and working.order.filled == 0
-            state = OrderState.REJECTED if refused else OrderState.CANCELLED
-            self._end(working, state, working.cancel_note or working.ended)
+            refusal = rejection_of_status(working.ended)
+            if refusal is not None and working.order.filled == 0:
+                self._refused(working, refusal.reason, refusal.text)
+            else:
+                self._end(working, OrderState.CANCELLED, working.cancel_note or working.ended)
 
     def _end(self, working: Working, state: OrderState, note: str) -> None:
         order = working.order

@@ -21,7 +21,6 @@ class Working:
     venue_filled: Decimal | None = None  # the venue's count; more than `order.filled` means that fills are missing
     fill_reads: int = 0  # answered while fills were missing
     ended: str | None = None  # the venue's last word; the order ends once its fills are booked
-    is_refused: bool = False  # that word was a refusal
     cancel_note: str | None = None  # a cancel is wanted, for this reason
     cancel_command: int | None = None
     then_takes: bool = False  # what the cancel leaves unfilled is taken at once

@@ -206,3 +206,23 @@ def test_a_rest_that_was_about_to_be_taken_goes_with_the_position() -> None:
     bench.serve_all()
     assert len(bench.decided["d1"]) == 1
     bench.quiesce()
+
+
+@pytest.mark.parametrize("first", ["the answer", "the report", "the report alone"])
+def test_a_stop_that_the_mark_has_passed_closes_at_once_however_it_is_heard_of(first: str) -> None:
+    """The refusal comes by answer or by stream, or the answer is lost: the position is closed in that pass."""
+    bench = begun()
+    bench.venue.match(resting_entry(bench), D(1))
+    bench.hear_all()
+    bench.venue.mark = D(93)
+    bench.serve(0, "lost" if first == "the report alone" else "ok")
+    if first == "the answer":
+        bench.deliver()
+    else:
+        bench.hear()
+    assert bench.executor.is_closing("BTC")
+    bench.serve_all()
+    assert bench.venue.position == 0
+    bench.quiesce()
+    (exit_order,) = (o for o in bench.stored()[0].values() if o.intent.role is OrderRole.EXIT)
+    assert exit_order.intent.reason == "capital_stop"
