@@ -342,7 +342,8 @@ class LiveExecutor:
         self._remainders = []
         for working in list(self._live.values()):
             intent = working.order.intent
-            if intent.role is OrderRole.STOP and intent.symbol not in self._positions:
+            held = self._positions.get(intent.symbol)
+            if intent.role is OrderRole.STOP and (held is None or intent.side is not held.side.closing):
                 self._want_cancel(working, "reduce-only: position closed")
         return tuple(found)
 

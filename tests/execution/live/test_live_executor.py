@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from live_bench import T0, Bench, D
 
+from perp_bot.core.account_events import FillsReported
 from perp_bot.core.types import OrderRole, OrderSide, OrderState
 from perp_bot.execution.live.rejections import Reason
 
@@ -226,3 +227,17 @@ def test_a_stop_that_the_mark_has_passed_closes_at_once_however_it_is_heard_of(f
     bench.quiesce()
     (exit_order,) = (o for o in bench.stored()[0].values() if o.intent.role is OrderRole.EXIT)
     assert exit_order.intent.reason == "capital_stop"
+
+
+def test_the_stop_of_the_old_side_goes_when_the_owner_turns_the_position() -> None:
+    """Its end was lost: it is cancelled like one of a closed position, not kept because something is held."""
+    bench = held()
+    old = bench.executor.live_orders[0].intent.cloid
+    bench.venue.outside(OrderSide.SELL, "2")
+    bench.venue.stream = [item for item in bench.venue.stream if isinstance(item, FillsReported)]
+    bench.hear_all()
+    cancels = [c.action["cancels"][0]["cloid"] for c in bench.port.inbox if "cancels" in c.action]  # type: ignore[union-attr]
+    assert cancels == [old]
+    assert bench.quiesce() <= 3.0
+    (stop,) = bench.executor.live_orders
+    assert (stop.intent.side, stop.intent.size) == (OrderSide.BUY, D(1))
