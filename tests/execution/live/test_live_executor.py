@@ -241,3 +241,18 @@ def test_the_stop_of_the_old_side_goes_when_the_owner_turns_the_position() -> No
     assert bench.quiesce() <= 3.0
     (stop,) = bench.executor.live_orders
     assert (stop.intent.side, stop.intent.size) == (OrderSide.BUY, D(1))
+
+
+# ---------------------------------------------------------------- closing
+
+
+def test_a_close_of_what_a_lost_message_closed_is_known_within_seconds() -> None:
+    """The stop fired and nobody was told: the exit's refusal makes the fills be read, not the next minute's read."""
+    bench = held()
+    bench.venue.set_mark(D(93))
+    bench.venue.stream.clear()
+    bench.close()
+    bench.serve_all()
+    assert bench.executor.positions == ()
+    assert bench.quiesce() <= 3.0
+    assert len([c for c in bench.sent if c.action["type"] == "order"]) == 3
