@@ -337,7 +337,8 @@ class LiveExecutor:
                 self._want_cancel(self._live[cloid], "replaced by a newer stop")
             stop = self._guard.stop_due(position, state, live, self._now_ms, self._now_s)
             found += [] if stop is None else [stop]
-        found += self._chases.due(self._positions, self.live_orders, self._now_ms, self._now_s)
+        leaving = {w.order.intent.symbol for w in self._live.values() if w.is_leaving_entry}
+        found += self._chases.due(self._positions, self.live_orders, leaving, self._now_ms, self._now_s)
         found += self._remainders
         self._remainders = []
         for working in list(self._live.values()):

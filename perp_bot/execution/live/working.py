@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from perp_bot.core.types import Order, OrderState
+from perp_bot.core.types import Order, OrderRole, OrderState
 
 ASK_AGAIN_S, ASK_AGAIN_MAX_S = 1.0, 10.0
 
@@ -47,6 +47,11 @@ class Working:
         """Whether the venue may have done something with it that we have not booked."""
         waits = self.command is not None or self.cancel_command is not None or self.misses_fills
         return waits or self.order.state is OrderState.UNKNOWN
+
+    @property
+    def is_leaving_entry(self) -> bool:
+        """Whether it is an entry that is being cancelled, and may fill until it is."""
+        return self.cancel_note is not None and self.order.intent.role is OrderRole.ENTRY
 
     def patience_s(self) -> float:
         """Return how long to wait before asking once more; longer each time."""

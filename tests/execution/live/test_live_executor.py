@@ -256,3 +256,26 @@ def test_a_close_of_what_a_lost_message_closed_is_known_within_seconds() -> None
     assert bench.executor.positions == ()
     assert bench.quiesce() <= 3.0
     assert len([c for c in bench.sent if c.action["type"] == "order"]) == 3
+
+
+def test_what_the_entry_fills_behind_a_close_is_closed_too() -> None:
+    """Flat by the exit, the entry's cancel still on its way: what it fills meanwhile is not kept."""
+    bench = begun()
+    cloid = resting_entry(bench)
+    bench.venue.match(cloid, D("0.4"))
+    bench.serve_all()
+    bench.close()
+    cancel, exit_order = bench.port.inbox
+    assert "cancels" in cancel.action and "orders" in exit_order.action  # type: ignore[union-attr]
+    bench.serve(1)
+    bench.deliver()
+    bench.hear_all()
+    assert bench.executor.positions == ()
+    bench.run_pass(dt=1.0)
+    bench.venue.match(cloid, D("0.3"))
+    bench.hear_all()
+    assert bench.executor.is_closing("BTC")
+    bench.serve_all()
+    bench.quiesce()
+    assert bench.venue.position == 0
+    assert not bench.executor.is_closing("BTC")
