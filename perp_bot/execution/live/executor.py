@@ -73,6 +73,7 @@ from perp_bot.execution.live.identities import SOURCE, Identities
 from perp_bot.execution.live.outside import OUTSIDE, PREFIX, found_fill, outside_cloid, outside_order
 from perp_bot.execution.live.pricing import venue_order
 from perp_bot.execution.live.protection import protection
+from perp_bot.execution.live.reconcile import Drift
 from perp_bot.execution.live.rejections import RULES, Reason, rejection_of_status
 from perp_bot.execution.live.voice import Told, Voice
 from perp_bot.execution.live.working import Working
@@ -513,8 +514,22 @@ class LiveExecutor:
         lost = self._watch.take(event, self.positions, self.live_orders, is_moving=moving, now_s=self._now_s)
         for cloid in lost or ():
             self._ask_for(self._live[cloid])
+        if lost is not None:
+            self._end_strays()
         if lost is not None and self._watch.has_suspects:
             self._read_fills(self._last_fill_ms)
+
+    def _end_strays(self) -> None:
+        """Cancel orders of ours that the venue has resting, seen twice, though they ended here (untraced ones).
+
+        A stop stays for as long as the position's own does not rest.
+        """
+        for item in self._watch.drift:
+            order = self._finished.get(item.cloid or "")
+            if item.kind is not Drift.FOREIGN_ORDER or order is None:
+                continue
+            if order.intent.role is not OrderRole.STOP or self.coverage(item.symbol) in (None, 1):
+                self._put_cancel(order.intent)
 
     def _take_failure(self, event: ReadFailed) -> None:
         kind, cloid = self._asked.pop(event.number, ("", ""))
@@ -717,16 +732,19 @@ class LiveExecutor:
             self._send_cancel(working)
 
     def _send_cancel(self, working: Working) -> None:
-        intent = working.order.intent
+        working.cancel_command = self._put_cancel(working.order.intent)
+
+    def _put_cancel(self, intent: OrderIntent) -> int | None:
         instrument = self._instruments.get(intent.symbol)
         if instrument is None:
-            return
-        number = working.cancel_command = self._identities.next_number()
-        self._sent[number] = ("cancel", working.cloid)
-        action = wire.cancel_by_cloid_action([(instrument.asset_id, working.cloid)])
+            return None
+        number = self._identities.next_number()
+        self._sent[number] = ("cancel", intent.cloid)
+        action = wire.cancel_by_cloid_action([(instrument.asset_id, intent.cloid)])
         # Ending an entry order is protection: nothing may fill behind a kill or an exit.
         cls = RequestClass.PROTECTIVE if intent.role is OrderRole.ENTRY else RequestClass.EXIT
         self._port.put(SendAction(number, action, cls, sent_ms=self._now_ms))
+        return number
 
     def _look_again(self, working: Working) -> None:
         """What was promised has not been told in time: ask for it, or do it again."""

@@ -378,8 +378,10 @@ class Bench:
     # ------------------------------------------------------------ delivering
 
     def deliver(self, index: int = 0, *, dt: float = 0.0) -> None:
-        """Hand the executor one answer."""
-        self.run_pass(self.outbox.pop(index), dt=dt)
+        """Hand the executor one answer; the two of one command come in their order."""
+        number = getattr(self.outbox[index], "number", None)
+        first = next(i for i, e in enumerate(self.outbox) if i == index or getattr(e, "number", self) == number)
+        self.run_pass(self.outbox.pop(first), dt=dt)
 
     def hear(self, index: int = 0, *, keep: bool = False) -> None:
         """Hand the executor one message of the stream; `keep`: it comes again later."""
@@ -481,12 +483,12 @@ class Bench:
         if order.side is not held.side.closing or (self.venue.position > 0) == (order.side is OrderSide.BUY):
             return
         known = min(abs(self.venue.position), held.size)
-        rests = any(
-            o.is_open and o.trigger_px is not None and float(o.trigger_px) == held.stop_px and o.left >= known
+        has_rested = any(
+            o.trigger_px is not None and float(o.trigger_px) == held.stop_px and o.size >= known
             for o in self.venue.orders.values()
-            if o is not order
+            if o is not order and o.has_rested and not o.is_withdrawn
         )
-        assert rests, f"the stop at {order.trigger_px} is cancelled, and none at {held.stop_px} rests"
+        assert has_rested, f"the stop at {order.trigger_px} is cancelled, and none at {held.stop_px} rests"
 
     def kinds(self) -> list[str]:
         """Return what was told, by kind."""

@@ -45,6 +45,8 @@ class ModelOrder:
     placed_ms: int
     status: str = "open"
     filled: Decimal = ZERO
+    has_rested: bool = False
+    is_withdrawn: bool = False  # cancelled by request
 
     @property
     def is_open(self) -> bool:
@@ -139,6 +141,7 @@ class ModelVenue:
         order = self.orders.get(cloid)
         if order is None or not order.is_open:
             return EntryAnswer(None, EntryOutcome.REFUSED, reason=Reason.GONE.value, text="never placed, or gone")
+        order.is_withdrawn = True
         self._end(order, "canceled")
         return EntryAnswer(None, EntryOutcome.DONE)
 
@@ -241,6 +244,7 @@ class ModelVenue:
         return order.px >= self.mark if order.side is OrderSide.BUY else order.px <= self.mark
 
     def _rests(self, order: ModelOrder) -> EntryAnswer:
+        order.has_rested = True
         self._tell(order)
         return EntryAnswer(order.cloid, EntryOutcome.RESTING, order.oid)
 

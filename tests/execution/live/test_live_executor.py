@@ -7,6 +7,7 @@ from live_bench import T0, Bench, D
 
 from perp_bot.core.account_events import FillsReported
 from perp_bot.core.types import OrderRole, OrderSide, OrderState
+from perp_bot.execution.live.commands import SendAction
 from perp_bot.execution.live.rejections import Reason
 
 
@@ -266,7 +267,7 @@ def test_what_the_entry_fills_behind_a_close_is_closed_too() -> None:
     bench.serve_all()
     bench.close()
     cancel, exit_order = bench.port.inbox
-    assert "cancels" in cancel.action and "orders" in exit_order.action  # type: ignore[union-attr]
+    assert [c.action["type"] for c in (cancel, exit_order)] == ["cancelByCloid", "order"]  # type: ignore[union-attr]
     bench.serve(1)
     bench.deliver()
     bench.hear_all()
@@ -279,3 +280,37 @@ def test_what_the_entry_fills_behind_a_close_is_closed_too() -> None:
     bench.quiesce()
     assert bench.venue.position == 0
     assert not bench.executor.is_closing("BTC")
+
+
+# ---------------------------------------------------------------- orders that were written off too soon
+
+
+def test_an_untraced_entry_that_rests_after_all_is_cancelled() -> None:
+    """Two reads of the account show it: an order of ours that ended here may not fill some day."""
+    bench = begun()
+    cloid = bench.enter().cloid
+    bench.serve(0, "untraced")
+    bench.serve_all()
+    assert bench.quiesce() <= 5.0
+    assert bench.venue.orders[cloid].status == "canceled"
+
+
+def test_an_untraced_stop_that_rests_goes_once_another_does() -> None:
+    """While the position has no other, the stray one is all there is: it stays."""
+    bench = begun()
+    bench.venue.match(resting_entry(bench), D(1))
+    bench.hear_all()
+    bench.serve(0, "untraced")
+    bench.deliver()
+    bench.settle_unknown(0)
+    bench.deliver()
+    for _ in range(4):  # nothing but reads is answered
+        reads = [i for i, c in enumerate(bench.port.inbox) if not isinstance(c, SendAction)]
+        for index in reversed(reads):
+            bench.serve(index)
+        while bench.outbox:
+            bench.deliver()
+        bench.run_pass(dt=2.0)
+    assert bench.true_coverage() == 1
+    assert bench.quiesce() <= 70.0
+    assert len(bench.executor.live_orders) == 1
