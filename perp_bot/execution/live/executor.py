@@ -262,7 +262,7 @@ class LiveExecutor:
     def coverage(self, symbol: str) -> Decimal | None:
         """Return which share of a position resting stops cover, 0..1; None when flat."""
         position = self._positions.get(symbol)
-        return None if position is None else protection(position, self.live_orders).coverage
+        return None if position is None else protection(position, self._protective()).coverage
 
     def take_told(self) -> tuple[Told, ...]:
         """Return and clear what a person should know."""
@@ -332,7 +332,7 @@ class LiveExecutor:
         """
         found: list[OrderIntent] = []
         for position in self.positions:
-            live = self.live_orders
+            live = self._protective()
             state = self._guard.look(position, live, self._now_ms, self._now_s)
             for cloid in state.superfluous:
                 self._want_cancel(self._live[cloid], "replaced by a newer stop")
@@ -348,6 +348,10 @@ class LiveExecutor:
             if intent.role is OrderRole.STOP and (held is None or intent.side is not held.side.closing):
                 self._want_cancel(working, "reduce-only: position closed")
         return tuple(found)
+
+    def _protective(self) -> tuple[Order, ...]:
+        """Return the live orders that may count as protection: one that is being cancelled protects nothing."""
+        return tuple(working.order for working in self._live.values() if working.cancel_note is None)
 
     def resync(self) -> None:
         """Read fills, funding and the account: after a reconnect, the stream has lost what it told meanwhile."""

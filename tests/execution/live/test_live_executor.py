@@ -314,3 +314,22 @@ def test_an_untraced_stop_that_rests_goes_once_another_does() -> None:
     assert bench.true_coverage() == 1
     assert bench.quiesce() <= 70.0
     assert len(bench.executor.live_orders) == 1
+
+
+def test_a_stop_that_is_being_cancelled_is_not_the_one_that_protects() -> None:
+    """Moved there and back: the stop that goes already is no reason to let the other one go."""
+    bench = held()
+    bench.move_stop(95.0)
+    bench.serve_all()
+    bench.move_stop(96.0)
+    bench.serve(0)
+    bench.deliver()
+    (cancel,) = bench.port.inbox
+    assert cancel.action["type"] == "cancelByCloid"  # type: ignore[union-attr]
+    bench.move_stop(95.0)
+    while bench.port.inbox:
+        bench.serve(0)
+        assert bench.true_coverage() == 1
+    bench.quiesce()
+    (stop,) = bench.executor.live_orders
+    assert stop.intent.trigger_px == 95
