@@ -526,13 +526,14 @@ class LiveExecutor:
     def _end_strays(self) -> None:
         """Cancel orders of ours that the venue has resting, seen twice, though they ended here (untraced ones).
 
-        A stop stays for as long as the position's own does not rest.
+        A stop stays for as long as no other covers the position where it has to.
         """
         for item in self._watch.drift:
             order = self._finished.get(item.cloid or "")
             if item.kind is not Drift.FOREIGN_ORDER or order is None:
                 continue
-            if order.intent.role is not OrderRole.STOP or self.coverage(item.symbol) in (None, 1):
+            held = self._positions.get(item.symbol)
+            if order.intent.role is not OrderRole.STOP or held is None or protection(held, self._protective()).is_good:
                 self._put_cancel(order.intent)
 
     def _take_failure(self, event: ReadFailed) -> None:

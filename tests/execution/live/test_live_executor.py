@@ -333,3 +333,23 @@ def test_a_stop_that_is_being_cancelled_is_not_the_one_that_protects() -> None:
     bench.quiesce()
     (stop,) = bench.executor.live_orders
     assert stop.intent.trigger_px == 95
+
+
+def test_a_stray_stop_at_the_moved_price_stays_while_only_the_old_one_rests() -> None:
+    """The old stop covers the position, but the stray stands where the stop has to be: it goes after its like."""
+    bench = held()
+    bench.move_stop(95.0)
+    bench.serve(0, "untraced")
+    bench.deliver()
+    bench.settle_unknown(0)
+    bench.deliver()
+    for _ in range(8):
+        for index in reversed([i for i, c in enumerate(bench.port.inbox) if not isinstance(c, SendAction)]):
+            bench.serve(index)
+        while bench.outbox:
+            bench.deliver()
+        if bench.commands(SendAction):
+            bench.serve(bench.port.inbox.index(bench.commands(SendAction)[0]), Reason.OPEN_ORDERS.value)
+        bench.run_pass(dt=2.0)
+    assert [o.trigger_px for o in bench.venue.orders.values() if o.is_open] == [D(94), D(95)]
+    assert bench.quiesce() <= 130.0
