@@ -304,6 +304,8 @@ class LiveExecutor:
             else:
                 asked = orders.unanswered(order, order.updated_ms, "its answer was lost with the last run")
                 self._live[cloid] = Working(asked, look_again_at_s=0.0)
+                if order.intent.role is OrderRole.EXIT:
+                    self._chases.joined(order.intent)
                 if asked is not order:
                     self._events.append(OrderUpdate(asked))
 

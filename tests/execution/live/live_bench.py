@@ -502,7 +502,9 @@ class Bench:
             for o in self.venue.orders.values()
             if o is not order and o.has_rested and not o.is_withdrawn
         )
-        assert has_rested or order.cloid in self.needless, f"the stop at {order.trigger_px} is cancelled, and none at {held.stop_px} rests"
+        assert has_rested or order.cloid in self.needless, (
+            f"the stop at {order.trigger_px} is cancelled, and none at {held.stop_px} rests"
+        )
 
     def kinds(self) -> list[str]:
         """Return what was told, by kind."""

@@ -353,3 +353,21 @@ def test_a_stray_stop_at_the_moved_price_stays_while_only_the_old_one_rests() ->
         bench.run_pass(dt=2.0)
     assert [o.trigger_px for o in bench.venue.orders.values() if o.is_open] == [D(94), D(95)]
     assert bench.quiesce() <= 130.0
+
+
+# ---------------------------------------------------------------- restarts
+
+
+def test_a_close_that_was_under_way_goes_on_after_a_restart() -> None:
+    """The closing order was sent and found nobody to trade with: the next run sends another."""
+    bench = held()
+    bench.venue.depth = D(0)
+    bench.close()
+    bench.serve(0)
+    bench.restart()
+    bench.serve_all()
+    bench.venue.depth = D(1_000)
+    bench.run_pass(dt=1.0)
+    bench.serve_all()
+    assert bench.venue.position == 0
+    bench.quiesce()
