@@ -283,8 +283,17 @@ class LiveExecutor:
         return found
 
     def restore_positions(self, positions: Iterable[Position]) -> None:
-        """Take positions as the stored fills add up to them, with their stored stops."""
+        """Take positions as the stored fills add up to them, with their stored stops; after `restore`.
+
+        An entry that has filled and holds nothing any more was to go with its position.
+        """
         self._positions = {position.symbol: position for position in positions}
+        for position in self.positions:
+            self._flatten_unknown(position)
+        for working in self._live.values():
+            order = working.order
+            if order.intent.role is OrderRole.ENTRY and order.filled > 0 and order.intent.symbol not in self._positions:
+                working.cancel_note = "its position was closed"
 
     def restore(self, stored: Sequence[Order], fill_ids: Iterable[str], last_fill_ms: int) -> None:
         """Go on after a restart from every stored order (oldest first) and booked fill.
@@ -593,8 +602,12 @@ class LiveExecutor:
         self._voice.tell("OUTSIDE", f"{text}, not by perpbot", fill.symbol, grave=True)
         self._book(fill, order)
         opened = self._positions.get(fill.symbol)
-        if policy == "flatten" and opened is not None and opened.strategy == OUTSIDE:
-            self._chases.start(opened, FLATTEN_UNKNOWN, self._now_ms)
+        if opened is not None:
+            self._flatten_unknown(opened)
+
+    def _flatten_unknown(self, position: Position) -> None:
+        if self._config.execution.unknown_positions == "flatten" and position.strategy == OUTSIDE:
+            self._chases.start(position, FLATTEN_UNKNOWN, self._now_ms)
 
     def _book(self, fill: VenueFill, order: Order) -> None:
         """Book one fill: the order's new value, the position, the event."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-from live_bench import T0, Bench, D
+from dataclasses import replace
 
+import pytest
+from live_bench import CONFIG, T0, Bench, D
+
+from perp_bot.config.model import Config
 from perp_bot.core.account_events import FillsReported
 from perp_bot.core.types import OrderRole, OrderSide, OrderState
 from perp_bot.execution.live.commands import SendAction
@@ -18,6 +21,11 @@ def begun(bench: Bench | None = None) -> Bench:
     bench.serve_all()
     bench.venue.mark = D(101)
     return bench
+
+
+def with_policy(policy: str) -> Config:
+    """Return settings with a policy for unknown positions."""
+    return replace(CONFIG, execution=replace(CONFIG.execution, unknown_positions=policy))
 
 
 def held(size: str = "1") -> Bench:
@@ -368,6 +376,36 @@ def test_a_close_that_was_under_way_goes_on_after_a_restart() -> None:
     bench.serve_all()
     bench.venue.depth = D(1_000)
     bench.run_pass(dt=1.0)
+    bench.serve_all()
+    assert bench.venue.position == 0
+    bench.quiesce()
+
+
+def test_an_entry_whose_position_was_closed_is_cancelled_after_a_restart() -> None:
+    """Killed before its cancel was answered: the next run neither leaves it nor takes its rest."""
+    bench = begun()
+    cloid = resting_entry(bench)
+    bench.venue.match(cloid, D("0.4"))
+    bench.serve_all()
+    bench.venue.set_mark(D(90))
+    bench.hear_all()
+    bench.restart()
+    bench.venue.mark = D(101)
+    bench.run_pass(dt=31.0)
+    bench.serve_all()
+    bench.quiesce()
+    assert bench.venue.orders[cloid].status == "canceled"
+    assert len(bench.decided["d1"]) == 1
+
+
+def test_an_unknown_position_is_flattened_after_a_restart_too() -> None:
+    """The policy holds for what is held, not only for the fill that made it."""
+    bench = begun(Bench(with_policy("flatten")))
+    bench.venue.outside(OrderSide.BUY, "1")
+    bench.venue.depth = D(0)
+    bench.serve_all()
+    bench.restart()
+    bench.venue.depth = D(1_000)
     bench.serve_all()
     assert bench.venue.position == 0
     bench.quiesce()
