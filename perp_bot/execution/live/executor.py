@@ -70,7 +70,15 @@ from perp_bot.execution.live.commands import (
 )
 from perp_bot.execution.live.guard import Guard
 from perp_bot.execution.live.identities import SOURCE, Identities
-from perp_bot.execution.live.outside import OUTSIDE, PREFIX, found_fill, outside_cloid, outside_order
+from perp_bot.execution.live.outside import (
+    OPENED,
+    OUTSIDE,
+    PREFIX,
+    found_fill,
+    outside_cloid,
+    outside_order,
+    split_fill,
+)
 from perp_bot.execution.live.pricing import venue_order
 from perp_bot.execution.live.protection import protection
 from perp_bot.execution.live.reconcile import Drift
@@ -573,10 +581,10 @@ class LiveExecutor:
             self._accept(working)
             working.oid = fill.oid
             self._identities.bind(fill.oid, cloid)
-            self._book(fill, working.order)
+            self._book(fill, working.order, fill.fill_id)
             self._advance(working)
         elif cloid in self._finished:
-            self._book(fill, self._finished[cloid])
+            self._book(fill, self._finished[cloid], fill.fill_id)
         else:
             self._take_outside_fill(fill)
 
@@ -594,13 +602,23 @@ class LiveExecutor:
             self._advance(working)
 
     def _take_outside_fill(self, fill: VenueFill) -> None:
+        """Book a fill that is not ours; one that turns a position closes it, and opens one that is not ours either."""
+        position = self._positions.get(fill.symbol)
+        if position is None or fill.side is position.side.opening or fill.size <= position.size:
+            self._take_outside_part(fill, fill.fill_id)
+            return
+        closing, opening = split_fill(fill, position.size)
+        self._take_outside_part(closing, fill.fill_id)
+        self._take_outside_part(opening, f"{fill.fill_id}:{OPENED}")
+
+    def _take_outside_part(self, fill: VenueFill, fill_id: str) -> None:
         position = self._positions.get(fill.symbol)
         policy = self._config.execution.unknown_positions
         strategy = self._config.trading.strategy if policy == "adopt" else OUTSIDE
         order = outside_order(fill, position, self._outside.get(outside_cloid(fill)), strategy)
         text = f"{order.intent.reason}: {fill.side} {fill.size} {fill.symbol} @ {fill.px} ({fill.direction})"
         self._voice.tell("OUTSIDE", f"{text}, not by perpbot", fill.symbol, grave=True)
-        self._book(fill, order)
+        self._book(fill, order, fill_id)
         opened = self._positions.get(fill.symbol)
         if opened is not None:
             self._flatten_unknown(opened)
@@ -609,12 +627,12 @@ class LiveExecutor:
         if self._config.execution.unknown_positions == "flatten" and position.strategy == OUTSIDE:
             self._chases.start(position, FLATTEN_UNKNOWN, self._now_ms)
 
-    def _book(self, fill: VenueFill, order: Order) -> None:
+    def _book(self, fill: VenueFill, order: Order, fill_id: str) -> None:
         """Book one fill: the order's new value, the position, the event."""
         intent, symbol = order.intent, fill.symbol
         before = self._positions.get(symbol)
         booked = Fill(
-            fill_id=fill.fill_id,
+            fill_id=fill_id,
             cloid=intent.cloid,
             symbol=symbol,
             side=fill.side,

@@ -171,14 +171,23 @@ class ModelVenue:
         """End an order by the venue's own rule."""
         self._end(self.orders[cloid], status)
 
-    def outside(self, side: OrderSide, size: str, px: str = "100", *, direction: str = "", liq: bool = False) -> None:
+    def outside(
+        self,
+        side: OrderSide,
+        size: str,
+        px: str = "100",
+        *,
+        direction: str = "",
+        liq: bool = False,
+        fee: str = "0",
+        oid: int | None = None,
+    ) -> None:
         """Let the owner, or the venue, trade on the account."""
         self._ids += 1
         wanted = Decimal(size)
-        order = ModelOrder(
-            self._ids, "", side, Decimal(px), wanted, wanted, False, None, True, self.now_ms, status="open"
-        )
-        self._trade(order, wanted, Decimal(px), Liquidity.TAKER, direction=direction, is_liquidation=liq)
+        number = self._ids if oid is None else oid
+        order = ModelOrder(number, "", side, Decimal(px), wanted, wanted, False, None, True, self.now_ms)
+        self._trade(order, wanted, Decimal(px), Liquidity.TAKER, direction=direction, is_liquidation=liq, fee=fee)
 
     def rest_foreign(self, side: OrderSide, size: str, px: str) -> ModelOrder:
         """Let the owner rest an order of his own."""
@@ -271,6 +280,7 @@ class ModelVenue:
         *,
         direction: str = "",
         is_liquidation: bool = False,
+        fee: str = "0",
     ) -> None:
         before = self.position
         signed = size * order.side.sign
@@ -288,7 +298,7 @@ class ModelVenue:
             order.side,
             px,
             size,
-            ZERO,
+            Decimal(fee),
             ZERO,
             self.now_ms,
             order.oid,

@@ -9,8 +9,9 @@ from live_bench import CONFIG, T0, Bench, D
 
 from perp_bot.config.model import Config
 from perp_bot.core.account_events import FillsReported
-from perp_bot.core.types import OrderRole, OrderSide, OrderState
+from perp_bot.core.types import OrderRole, OrderSide, OrderState, Side
 from perp_bot.execution.live.commands import SendAction
+from perp_bot.execution.live.outside import OUTSIDE
 from perp_bot.execution.live.rejections import Reason
 
 
@@ -409,3 +410,34 @@ def test_an_unknown_position_is_flattened_after_a_restart_too() -> None:
     bench.serve_all()
     assert bench.venue.position == 0
     bench.quiesce()
+
+
+# ---------------------------------------------------------------- what others did
+
+
+def test_what_the_owner_turned_is_his_not_the_strategys() -> None:
+    """He sells 3 of a long of 1: the trade is closed, and a short of 2 opened that perpbot did not."""
+    bench = held()
+    bench.venue.outside(OrderSide.SELL, "3", fee="0.3")
+    bench.serve_all()
+    bench.quiesce()
+    (position,) = bench.executor.positions
+    assert (position.side, position.size, position.strategy) == (Side.SHORT, D(2), OUTSIDE)
+    (trade,) = bench.books.trades
+    assert (trade.strategy, trade.exit_reason, trade.fees_usd) == ("mean_reversion", OUTSIDE, D("0.1"))
+    assert position.fees_usd == D("0.2")
+    bench.restart()
+    bench.serve_all()
+    bench.quiesce()
+    assert bench.executor.positions == (position,)
+
+
+def test_a_turned_position_is_flattened_where_unknown_ones_are() -> None:
+    """The short is not perpbot's: with the policy to flatten it goes."""
+    bench = begun(Bench(with_policy("flatten")))
+    bench.venue.match(resting_entry(bench), D(1))
+    bench.serve_all()
+    bench.venue.outside(OrderSide.SELL, "2")
+    bench.serve_all()
+    bench.quiesce()
+    assert bench.venue.position == 0
