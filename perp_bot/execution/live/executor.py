@@ -370,7 +370,7 @@ class LiveExecutor:
 
     def _protective(self) -> tuple[Order, ...]:
         """Return the live orders that may count as protection: one that is being cancelled protects nothing."""
-        return tuple(working.order for working in self._live.values() if working.cancel_note is None)
+        return tuple(working.as_rests for working in self._live.values() if working.cancel_note is None)
 
     def resync(self) -> None:
         """Read fills, funding and the account: after a reconnect, the stream has lost what it told meanwhile."""
@@ -508,6 +508,7 @@ class LiveExecutor:
         working.oid = report.oid
         self._identities.bind(report.oid, working.cloid)
         if report.is_open:
+            working.shrink(report.left)
             self._accept(working)
         else:
             working.ended = report.status
@@ -537,6 +538,9 @@ class LiveExecutor:
         lost = self._watch.take(event, self.positions, self.live_orders, is_moving=moving, now_s=self._now_s)
         for cloid in lost or ():
             self._ask_for(self._live[cloid])
+        for rests in event.orders:
+            if rests.cloid in self._live:
+                self._live[rests.cloid].shrink(rests.left)
         if lost is not None:
             self._end_strays()
         if lost is not None and self._watch.has_suspects:
@@ -658,10 +662,17 @@ class LiveExecutor:
             self._positions.pop(symbol, None)
         else:
             self._positions[symbol] = effect.position
+            self._shrink_stops(effect.position)
         self._store(filled)
         self._events.append(OrderFilled(filled, booked))
         if effect.position is None or (before is not None and effect.position.side is not before.side):
             self._closed(symbol)
+
+    def _shrink_stops(self, position: Position) -> None:
+        """What rests reduce-only is never larger than the position, and does not grow with it again."""
+        for working in self._live.values():
+            if working.order.intent.symbol == position.symbol and working.is_at_venue:
+                working.shrink(position.size)
 
     def _closed(self, symbol: str) -> None:
         """A position is gone: nothing may fill behind it; its stops go with the next `due_orders`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from perp_bot.core.types import Order, OrderRole, OrderState
@@ -20,6 +20,7 @@ class Working:
     is_settling: bool = False  # the venue thread finds out what became of it
     venue_filled: Decimal | None = None  # the venue's count; more than `order.filled` means that fills are missing
     fill_reads: int = 0  # answered while fills were missing
+    rests: Decimal | None = None  # of a reduce-only order: the least that was left of it, when that was seen
     ended: str | None = None  # the venue's last word; the order ends once its fills are booked
     cancel_note: str | None = None  # a cancel is wanted, for this reason
     cancel_command: int | None = None
@@ -52,6 +53,19 @@ class Working:
     def is_leaving_entry(self) -> bool:
         """Whether it is an entry that is being cancelled, and may fill until it is."""
         return self.cancel_note is not None and self.order.intent.role is OrderRole.ENTRY
+
+    @property
+    def as_rests(self) -> Order:
+        """The order as large as it rests at the venue, which shrinks reduce-only ones with the position."""
+        order = self.order
+        if self.rests is None or self.rests >= order.remaining:
+            return order
+        return replace(order, intent=replace(order.intent, size=order.filled + self.rests))
+
+    def shrink(self, left: Decimal) -> None:
+        """Note that no more than `left` rests of it; it never grows again."""
+        if self.order.intent.reduce_only:
+            self.rests = left if self.rests is None else min(self.rests, left)
 
     def patience_s(self) -> float:
         """Return how long to wait before asking once more; longer each time."""

@@ -71,7 +71,7 @@ class ModelVenue:
     fills: list[VenueFill] = field(default_factory=list)
     funding: list[VenueFunding] = field(default_factory=list)
     stream: list[StreamItem] = field(default_factory=list)
-    flips: int = 0  # fills of our own orders that went through zero
+    flips: set[str] = field(default_factory=set)  # orders of ours that went through zero
     _ids: int = 0
 
     # ------------------------------------------------------------ actions
@@ -286,7 +286,7 @@ class ModelVenue:
         signed = size * order.side.sign
         after = before + signed
         if before * after < 0 and order.cloid:
-            self.flips += 1
+            self.flips.add(order.cloid)
         if before * signed >= 0:
             self.entry_px = (abs(before) * self.entry_px + size * px) / (abs(before) + size)
         elif before * after < 0:

@@ -441,3 +441,22 @@ def test_a_turned_position_is_flattened_where_unknown_ones_are() -> None:
     bench.serve_all()
     bench.quiesce()
     assert bench.venue.position == 0
+
+
+@pytest.mark.parametrize("heard", ["by fills", "after a restart", "by the next read"])
+def test_a_stop_that_shrank_does_not_grow_with_the_position_again(heard: str) -> None:
+    """The owner sells half and buys it back: the stop rests for half, and another has to be placed for all."""
+    bench = held()
+    bench.venue.outside(OrderSide.SELL, "0.5")
+    if heard == "by fills":
+        bench.hear_all()
+    bench.venue.outside(OrderSide.BUY, "0.5")
+    assert bench.true_coverage() == D("0.5")
+    if heard == "after a restart":
+        bench.restart()
+    if heard == "by the next read":
+        bench.venue.stream.reverse()
+        bench.hear_all()
+    bench.serve_all()
+    assert bench.quiesce() <= 65.0
+    assert bench.true_coverage() == 1
