@@ -671,7 +671,7 @@ class LiveExecutor:
     def _shrink_stops(self, position: Position) -> None:
         """What rests reduce-only is never larger than the position, and does not grow with it again."""
         for working in self._live.values():
-            if working.order.intent.symbol == position.symbol and working.is_at_venue:
+            if working.order.intent.symbol == position.symbol:
                 working.shrink(position.size)
 
     def _closed(self, symbol: str) -> None:

@@ -450,8 +450,11 @@ class Bench:
         stops = [o for o in self.executor.live_orders if o.intent.role is OrderRole.STOP]
         if len(stops) > 1:
             return f"{len(stops)} stops"
-        if not self.executor.is_settled() or self.executor.trouble() is not None:
-            return f"not settled, or {self.executor.trouble()}"
+        trouble = self.executor.trouble()
+        if trouble is not None and "refuse" in trouble:
+            trouble = None
+        if not self.executor.is_settled() or trouble is not None:
+            return f"not settled, or {trouble}"
         return None
 
     def _entries_of_now(self) -> set[str]:

@@ -455,8 +455,40 @@ def test_a_stop_that_shrank_does_not_grow_with_the_position_again(heard: str) ->
     if heard == "after a restart":
         bench.restart()
     if heard == "by the next read":
-        bench.venue.stream.reverse()
-        bench.hear_all()
+        bench.venue.stream.clear()
     bench.serve_all()
     assert bench.quiesce() <= 65.0
     assert bench.true_coverage() == 1
+
+
+def test_a_stop_on_its_way_shrinks_too() -> None:
+    """The position is cut while the stop's answer is late, and grows again: it does not count for all."""
+    bench = begun()
+    bench.venue.match(resting_entry(bench), D(1))
+    bench.hear_all()
+    bench.serve(0)
+    for side in (OrderSide.SELL, OrderSide.BUY):
+        bench.venue.stream.clear()
+        bench.venue.outside(side, "0.5")
+        bench.hear(0)
+    bench.venue.stream.clear()
+    bench.deliver()
+    assert bench.executor.coverage("BTC") == D("0.5")
+    assert bench.quiesce() <= 3.0
+
+
+def test_that_the_mark_is_beyond_the_stop_of_anothers_position_is_told_once() -> None:
+    """It is not closed, its stop is tried every few seconds, and one alert says so until one rests."""
+    bench = begun()
+    bench.venue.outside(OrderSide.BUY, "1")
+    bench.venue.mark = D(90)
+    for _ in range(60):
+        bench.run_pass(dt=1.0)
+        bench.serve_all()
+    assert bench.venue.position == 1
+    assert sum("beyond the stop" in told.text for told in bench.told) == 1
+    tries = sum(c.action["type"] == "order" for c in bench.sent)
+    assert 10 <= tries <= 14
+    bench.venue.mark = D(100)
+    bench.quiesce()
+    bench.venue.mark = D(90)
