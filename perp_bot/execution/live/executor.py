@@ -142,7 +142,8 @@ class LiveExecutor:
         self._books: dict[str, Book] = {}
         self._contexts: dict[str, AssetContext] = {}
         self._seen_fills: set[str] = set()
-        self._last_fill_ms = baseline_ms
+        self._read_until_ms = baseline_ms  # up to then every fill has been read; the stream alone may have lost one
+        self._reading: dict[int, int] = {}  # reads of fills under way: when they were asked for
         self._events: list[OrderEvent] = []
         self._funding: list[FundingPayment] = []
         self._remainders: list[OrderIntent] = []  # what resting entries left, to be taken
@@ -310,7 +311,7 @@ class LiveExecutor:
         once its validity is over.
         """
         self._seen_fills = set(fill_ids)
-        self._last_fill_ms = max(self._last_fill_ms, last_fill_ms)
+        self._read_until_ms = max(self._read_until_ms, last_fill_ms)
         self._identities.use(order.intent.cloid for order in stored)
         for order in stored:
             cloid = order.intent.cloid
@@ -374,7 +375,7 @@ class LiveExecutor:
 
     def resync(self) -> None:
         """Read fills, funding and the account: after a reconnect, the stream has lost what it told meanwhile."""
-        self._read_fills(self._last_fill_ms)
+        self._read_fills(self._read_until_ms)
         since_ms = max(self._baseline_ms, self._now_ms - 2 * HOUR_MS)
         self._ask(ReadFunding(self._identities.next_number(), since_ms), "funding")
         self.read_account()
@@ -400,6 +401,7 @@ class LiveExecutor:
             _, asked_for = self._asked.pop(event.number or 0, ("", ""))
             for fill in event.fills:
                 self._take_fill(fill)
+            self._read_until_ms = max(self._read_until_ms, self._reading.pop(event.number or 0, 0))
             self._take_fills_read(asked_for)
         elif isinstance(event, OrdersReported):
             for report in event.reports:
@@ -467,7 +469,7 @@ class LiveExecutor:
         if reason == Reason.TRIGGER_PX and intent.role is OrderRole.STOP and position is not None:
             self._guard.stop_was_passed(position, intent.reason, self._now_ms, self._now_s)
         if reason == Reason.REDUCE_ONLY:
-            self._read_fills(self._last_fill_ms)  # the position is gone, or turned: the stream has not told
+            self._read_fills(self._read_until_ms)  # the position is gone, or turned: the stream has not told
             self._watch.read_again(self._now_s)
         working.then_takes = False  # a refusal is not answered by taking what was refused
         self._end(working, OrderState.CANCELLED if reason == Reason.NO_MATCH else OrderState.REJECTED, text)
@@ -544,7 +546,7 @@ class LiveExecutor:
         if lost is not None:
             self._end_strays()
         if lost is not None and self._watch.has_suspects:
-            self._read_fills(self._last_fill_ms)
+            self._read_fills(self._read_until_ms)
 
     def _end_strays(self) -> None:
         """Cancel orders of ours that the venue has resting, seen twice, though they ended here (untraced ones).
@@ -561,6 +563,7 @@ class LiveExecutor:
 
     def _take_failure(self, event: ReadFailed) -> None:
         kind, cloid = self._asked.pop(event.number, ("", ""))
+        self._reading.pop(event.number, None)
         if kind == "account":
             self._watch.failed(event.text, self._now_s)
         elif kind in ("fills", "funding"):
@@ -575,7 +578,6 @@ class LiveExecutor:
         if fill.fill_id in self._seen_fills or fill.at_ms <= self._baseline_ms:
             return  # booked, or part of the account as it was found
         self._seen_fills.add(fill.fill_id)
-        self._last_fill_ms = max(self._last_fill_ms, fill.at_ms)
         if fill.builder_fee_usd:
             text = f"{fill.symbol}: a builder took {fill.builder_fee_usd} USD of a fill; none is configured"
             self._voice.tell("BUILDER_FEE", text, fill.symbol, grave=True)
@@ -799,7 +801,7 @@ class LiveExecutor:
         """What was promised has not been told in time: ask for it, or do it again."""
         working.look_again_at_s = None
         if working.misses_fills:
-            self._read_fills(min(working.order.intent.created_ms, self._last_fill_ms), working.cloid)
+            self._read_fills(min(working.order.intent.created_ms, self._read_until_ms), working.cloid)
             working.look_again_at_s = self._now_s + working.patience_s()
         elif (
             working.cancel_note is not None and working.is_at_venue and working.cancel_command is None and working.asks
@@ -815,8 +817,9 @@ class LiveExecutor:
         self._ask(AskForOrder(self._identities.next_number(), working.cloid, cls), "order", working.cloid)
 
     def _read_fills(self, since_ms: int, cloid: str = "") -> None:
-        since_ms = max(0, since_ms - FILLS_BEFORE_MS)
-        self._ask(ReadFills(self._identities.next_number(), since_ms, RequestClass.PROTECTIVE), "fills", cloid)
+        number, since_ms = self._identities.next_number(), max(0, since_ms - FILLS_BEFORE_MS)
+        self._reading[number] = self._now_ms
+        self._ask(ReadFills(number, since_ms, RequestClass.PROTECTIVE), "fills", cloid)
 
     def _ask(self, command: Command, kind: str, cloid: str = "") -> None:
         self._asked[command.number] = (kind, cloid)

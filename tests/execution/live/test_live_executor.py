@@ -492,3 +492,19 @@ def test_that_the_mark_is_beyond_the_stop_of_anothers_position_is_told_once() ->
     bench.venue.mark = D(100)
     bench.quiesce()
     bench.venue.mark = D(90)
+
+
+def test_a_lost_fill_is_found_however_late_the_account_can_be_read() -> None:
+    """Others were heard since: fills are read from where they were last read, not from the newest that was heard."""
+    bench = begun()
+    bench.venue.outside(OrderSide.BUY, "1")
+    bench.venue.stream.clear()
+    for _ in range(20):  # no read is answered for 100 s
+        bench.run_pass(dt=5.0)
+        while bench.port.inbox:
+            bench.serve(0, "not_sent" if bench.commands(SendAction) == bench.port.inbox[:1] else "fail")
+            bench.deliver()
+    bench.venue.outside(OrderSide.BUY, "0.5")
+    bench.hear_all()
+    assert bench.quiesce() <= 70.0
+    assert bench.executor.positions[0].size == D("1.5")
