@@ -46,6 +46,7 @@ from perp_bot.execution.closing import exit_intent
 from perp_bot.execution.executor import OrderFilled
 from perp_bot.execution.live.commands import AskForOrder, Command, ReadAccount, ReadFills, ReadFunding, SendAction
 from perp_bot.execution.live.executor import LiveExecutor
+from perp_bot.execution.live.outside import OUTSIDE
 from perp_bot.execution.live.rejections import Reason
 from perp_bot.execution.live.voice import Told
 
@@ -439,16 +440,17 @@ class Bench:
         resting = {order.cloid for order in self.venue.orders.values() if order.is_open and order.cloid}
         if live != resting:
             return f"live orders {live}, the venue's are {resting}"
-        if held != 0 and self.true_coverage() < 1:
-            return f"coverage {self.true_coverage()} at the venue, {self.executor.coverage(SYMBOL)} believed"
-        if held != 0 and self.executor.coverage(SYMBOL) != 1:
-            return f"coverage {self.executor.coverage(SYMBOL)} believed"
+        believed, true = self.executor.coverage(SYMBOL), self.true_coverage()
+        if held != 0 and believed != true:
+            return f"coverage {true} at the venue, {believed} believed"
+        if held != 0 and true < 1 and not self._is_passed_of_others():
+            return f"coverage {true}"
         if held == 0 and resting - self._entries_of_now():
             return f"orders rest behind a closed position: {resting}"
         if held != 0 and self.executor.is_closing(SYMBOL):
             return "it is being closed, and is not"
         stops = [o for o in self.executor.live_orders if o.intent.role is OrderRole.STOP]
-        if len(stops) > 1:
+        if len(stops) > 1 and believed == 1:
             return f"{len(stops)} stops"
         trouble = self.executor.trouble()
         if trouble is not None and "refuse" in trouble:
@@ -456,6 +458,12 @@ class Bench:
         if not self.executor.is_settled() or trouble is not None:
             return f"not settled, or {trouble}"
         return None
+
+    def _is_passed_of_others(self) -> bool:
+        """Whether what is held is not perpbot's and has no stop because the mark is beyond it, which was told."""
+        (position,) = self.executor.positions
+        is_beyond = (self.venue.mark - Decimal(str(position.stop_px))) * position.side.sign <= 0
+        return position.strategy == OUTSIDE and is_beyond and any("beyond the stop" in told.text for told in self.told)
 
     def _entries_of_now(self) -> set[str]:
         return {o.intent.cloid for o in self.executor.live_orders if o.intent.role is OrderRole.ENTRY}
@@ -480,6 +488,8 @@ class Bench:
         if not self.executor.positions:
             self.needless |= stops
         for position in self.executor.positions:
+            live = self.executor.live_orders
+            self.needless |= {o.intent.cloid for o in live if o.intent.side is not position.side.closing}
             good = [
                 order
                 for order in self.venue.orders.values()
