@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from live_bench import CONFIG, T0, Bench, D
+from live_bench import CONFIG, T0, Bench, D, entry
 
 from perp_bot.config.model import Config
 from perp_bot.core.account_events import FillsReported
-from perp_bot.core.types import OrderRole, OrderSide, OrderState, Side
-from perp_bot.execution.live.commands import SendAction
+from perp_bot.core.types import OrderRole, OrderSide, OrderState, OrderType, Side
+from perp_bot.data.limiter import RequestClass
+from perp_bot.execution.live.commands import AskForOrder, SendAction
 from perp_bot.execution.live.outside import OUTSIDE
 from perp_bot.execution.live.rejections import Reason
 
@@ -508,3 +509,209 @@ def test_a_lost_fill_is_found_however_late_the_account_can_be_read() -> None:
     bench.hear_all()
     assert bench.quiesce() <= 70.0
     assert bench.executor.positions[0].size == D("1.5")
+
+
+# ---------------------------------------------------------------- answers that are late, lost, or no
+
+
+def test_an_entry_that_the_kill_latch_held_back_is_not_sent_again() -> None:
+    """The sender looked at the latch last: the order ends unsent, and nothing follows it."""
+    bench = begun()
+    cloid = bench.enter().cloid
+    bench.latched = True
+    bench.serve_all()
+    assert last_state(bench, cloid) is OrderState.CANCELLED
+    assert bench.venue.orders == {}
+    bench.quiesce()
+
+
+def test_a_cancel_that_came_too_late_makes_the_order_be_asked_for() -> None:
+    """It filled before: the answer is that it is gone, the fill is found though the stream lost it."""
+    bench = begun()
+    cloid = resting_entry(bench)
+    bench.executor.cancel(cloid, bench.now_ms, "conditions no longer hold")
+    bench.venue.match(cloid, D(1))
+    bench.venue.stream.clear()
+    bench.serve(0)
+    bench.deliver()
+    assert len(bench.commands(AskForOrder)) == 1
+    bench.serve_all()
+    bench.run_pass(dt=0.4)
+    bench.serve_all()
+    assert last_state(bench, cloid) is OrderState.FILLED
+    bench.quiesce()
+
+
+def test_a_cancel_that_was_not_sent_is_sent_again() -> None:
+    """Whatever held it up: the order may not stay."""
+    bench = begun()
+    cloid = resting_entry(bench)
+    bench.executor.cancel(cloid, bench.now_ms, "conditions no longer hold")
+    bench.serve(0, "not_sent")
+    bench.deliver()
+    assert bench.quiesce() <= 3.0
+    assert bench.venue.orders[cloid].status == "canceled"
+    assert bench.stored()[0][cloid].note == "conditions no longer hold"
+
+
+def test_an_order_is_cancelled_as_soon_as_the_venue_has_it() -> None:
+    """The cancel is wanted while the order is on its way: it goes with the first word that it arrived."""
+    bench = begun()
+    cloid = bench.enter().cloid
+    bench.executor.cancel(cloid, bench.now_ms, "killed")
+    assert len(bench.port.inbox) == 1
+    bench.serve(0)
+    bench.hear_all()
+    assert [c.action["type"] for c in bench.port.inbox] == ["cancelByCloid"]  # type: ignore[union-attr]
+    bench.deliver()
+    assert len(bench.port.inbox) == 1
+    bench.serve_all()
+    assert bench.venue.orders[cloid].status == "canceled"
+    bench.quiesce()
+
+
+def test_a_fill_that_is_told_after_its_orders_end_is_booked() -> None:
+    """Written off as unknown to the venue, filled after all: the money has moved."""
+    bench = begun()
+    cloid = bench.enter().cloid
+    bench.serve(0, "traceless")
+    bench.deliver()
+    bench.settle_unknown(0)
+    bench.deliver()
+    assert last_state(bench, cloid) is OrderState.CANCELLED
+    action = bench.sent[0].action["orders"][0]
+    bench.venue.place(action)
+    bench.venue.match(cloid, D("0.4"))
+    bench.serve_all()
+    assert bench.executor.positions[0].size == D("0.4")
+    assert bench.stored()[0][cloid].filled == D("0.4")
+    bench.quiesce()
+    assert bench.venue.orders[cloid].status == "canceled"
+
+
+def test_an_order_that_ends_ahead_of_its_fills_waits_for_them() -> None:
+    """Cancelled with 0.4 filled, the fill not told yet: the rest is 0.6, whatever the books say at that moment."""
+    bench = begun()
+    cloid = resting_entry(bench)
+    bench.venue.match(cloid, D("0.4"))
+    lost = bench.venue.stream
+    bench.venue.stream = []
+    bench.run_pass(dt=30.0)
+    bench.serve_all()
+    assert last_state(bench, cloid) is OrderState.OPEN
+    bench.venue.stream = lost
+    bench.serve_all()
+    assert last_state(bench, cloid) is OrderState.CANCELLED
+    assert bench.venue.position == 1
+    bench.quiesce()
+
+
+def test_an_answer_that_cannot_be_read_is_asked_for_at_once() -> None:
+    """Unclear is not refused and not accepted."""
+    bench = begun()
+    cloid = bench.enter().cloid
+    bench.serve(0, "unclear")
+    bench.venue.stream.clear()
+    bench.deliver()
+    assert last_state(bench, cloid) is OrderState.UNKNOWN
+    bench.run_pass(dt=0.1)
+    assert len(bench.commands(AskForOrder)) == 1
+    bench.serve_all()
+    assert last_state(bench, cloid) is OrderState.OPEN
+
+
+def test_an_entry_that_the_venue_does_not_know_is_written_off_after_its_validity_only() -> None:
+    """Killed with an entry on its way: it may land until its validity ends, whatever the venue answers before."""
+    bench = begun()
+    cloid = bench.enter().cloid
+    bench.restart()
+    bench.serve_all()
+    assert last_state(bench, cloid) is OrderState.UNKNOWN
+    bench.run_pass(dt=9.0)
+    bench.serve_all()
+    assert last_state(bench, cloid) is OrderState.UNKNOWN
+    bench.land()
+    bench.venue.stream.clear()
+    assert bench.quiesce() <= 12.0
+    assert last_state(bench, cloid) is OrderState.OPEN
+
+
+def test_an_entry_that_never_landed_is_written_off_once_its_validity_is_over() -> None:
+    """Past the validity and a margin, unknown is never."""
+    bench = begun()
+    cloid = bench.enter().cloid
+    bench.restart()
+    for _ in range(29):
+        bench.run_pass(dt=1.0)
+        bench.serve_all()
+    assert last_state(bench, cloid) is OrderState.CANCELLED
+    bench.quiesce()
+
+
+def test_a_committed_order_is_sent_once() -> None:
+    """Handed over again, it answers as it stands."""
+    bench = begun()
+    intent = bench.enter()
+    bench.executor.submit(intent, bench.now_ms)
+    assert len(bench.port.inbox) == 1
+    bench.serve_all()
+    bench.executor.cancel(intent.cloid, bench.now_ms, "no")
+    bench.serve_all()
+    bench.executor.submit(intent, bench.now_ms)
+    assert bench.port.inbox == []
+
+
+def test_an_order_that_cannot_be_priced_is_refused_here() -> None:
+    """No book and no mark: a taker without a bound is not sent; a close is tried again."""
+    blind = Bench()
+    taker = entry("d9", order_type=OrderType.TAKER)
+    blind.send(taker)
+    assert blind.port.inbox == []
+    assert last_state(blind, taker.cloid) is OrderState.REJECTED
+
+
+def test_closing_orders_take_farther_from_the_best_price_each_time() -> None:
+    """1 %, then 3 %, then 8 %, each reduce-only and as large as what is left."""
+    bench = held()
+    bench.venue.mark = D(100)
+    bench.venue.depth = D(0)
+    bench.run_pass()
+    bench.close()
+    asked = []
+    for _ in range(40):
+        for command in bench.commands(SendAction):
+            assert isinstance(command, SendAction)
+            order = command.action["orders"][0]
+            asked.append((order["p"], order["s"], order["r"], order["t"]))
+        bench.serve_all()
+        bench.run_pass(dt=0.25)
+    ioc = {"limit": {"tif": "Ioc"}}
+    assert asked[:3] == [("99", "1", True, ioc), ("97", "1", True, ioc), ("92", "1", True, ioc)]
+    assert 5 <= len(asked) <= 7
+    bench.venue.depth = D(1_000)
+    bench.quiesce()
+    assert bench.venue.position == 0
+
+
+def test_the_stop_of_a_position_is_not_cancelled_by_name() -> None:
+    """A kill cancels orders; what protects stays."""
+    bench = held()
+    (stop,) = bench.executor.live_orders
+    bench.executor.cancel(stop.intent.cloid, bench.now_ms, "killed")
+    bench.run_pass()
+    assert bench.port.inbox == []
+    assert bench.true_coverage() == 1
+
+
+def test_classes_and_expiry_of_what_is_sent() -> None:
+    """Entries expire and wait behind all else; stops and cancels of entries go first; exits and stops never expire."""
+    bench = begun()
+    cloid = resting_entry(bench)
+    bench.venue.match(cloid, D("0.4"))
+    bench.serve_all()
+    bench.close()
+    bench.serve_all()
+    sent = {c.action["type"] if not c.cloids else c.cls.value: c for c in bench.sent}
+    assert {c.cls for c in bench.sent if c.action["type"] == "cancelByCloid"} == {RequestClass.PROTECTIVE}
+    assert sent["entry"].expires_after == bench.sent[0].sent_ms + 10_000
+    assert (sent["exit"].expires_after, sent["protective"].expires_after) == (None, None)
