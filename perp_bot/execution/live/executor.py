@@ -520,7 +520,10 @@ class LiveExecutor:
     def _take_asked(self, event: OrderAsked) -> None:
         self._asked = {number: asked for number, asked in self._asked.items() if asked != ("order", event.cloid)}
         working = self._live.get(event.cloid)
-        if working is None or working.command is not None or working.is_settling:
+        if working is None:
+            return
+        asked_ms, working.asked_ms = working.asked_ms, None
+        if working.command is not None or working.is_settling:
             return
         if event.report is not None:
             self._take_report(event.report)
@@ -529,8 +532,8 @@ class LiveExecutor:
             return
         intent = working.order.intent
         over_ms = intent.created_ms + self._entry_valid_ms + EXPIRED_MARGIN_MS
-        if intent.role is OrderRole.ENTRY and self._now_ms < over_ms:
-            working.look_again_at_s = self._now_s + working.patience_s()  # it may still be on its way
+        if intent.role is OrderRole.ENTRY and (asked_ms is None or asked_ms < over_ms):
+            working.look_again_at_s = self._now_s + working.patience_s()  # it may have been on its way then
             return
         self._end(working, OrderState.CANCELLED, "the venue does not know it")
 
@@ -570,6 +573,7 @@ class LiveExecutor:
             self._watch.read_again(self._now_s)  # a difference there asks for the fills again
         working = self._live.get(cloid)
         if working is not None:
+            working.asked_ms = None
             working.look_again_at_s = self._now_s + working.patience_s()
 
     # ------------------------------------------------------------ fills and funding
@@ -813,6 +817,8 @@ class LiveExecutor:
 
     def _ask_for(self, working: Working) -> None:
         working.asks += 1
+        if working.asked_ms is None:
+            working.asked_ms = self._now_ms
         cls = _CLASSES[working.order.intent.role]
         self._ask(AskForOrder(self._identities.next_number(), working.cloid, cls), "order", working.cloid)
 

@@ -27,6 +27,7 @@ class Working:
     then_takes: bool = False  # what the cancel leaves unfilled is taken at once
     look_again_at_s: float | None = None  # monotonic: what was promised by then has not been told
     asks: int = 0
+    asked_ms: int | None = None  # the venue's time of the oldest question about it that is not answered
 
     @property
     def cloid(self) -> str:

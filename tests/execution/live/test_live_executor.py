@@ -715,3 +715,20 @@ def test_classes_and_expiry_of_what_is_sent() -> None:
     assert {c.cls for c in bench.sent if c.action["type"] == "cancelByCloid"} == {RequestClass.PROTECTIVE}
     assert sent["entry"].expires_after == bench.sent[0].sent_ms + 10_000
     assert (sent["exit"].expires_after, sent["protective"].expires_after) == (None, None)
+
+
+def test_an_answer_from_before_the_end_of_the_validity_proves_nothing_however_late_it_comes() -> None:
+    """Asked too early, answered after a long pause: meanwhile the entry landed, and its rest is not taken."""
+    bench = begun()
+    cloid = bench.enter().cloid
+    bench.restart()
+    index = bench.port.inbox.index(bench.commands(AskForOrder)[0])
+    bench.serve(index)
+    bench.land()
+    bench.venue.stream.clear()
+    bench.run_pass(dt=40.0)
+    bench.deliver()
+    assert last_state(bench, cloid) is OrderState.UNKNOWN
+    bench.serve_all()
+    bench.quiesce()
+    assert bench.venue.position <= 1
