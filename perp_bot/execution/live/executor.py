@@ -512,10 +512,20 @@ class LiveExecutor:
         if report.is_open:
             working.shrink(report.left)
             self._accept(working)
+            self._doubt_position(working)
         else:
             working.ended = report.status
             working.venue_filled = report.filled
         self._advance(working)
+
+    def _doubt_position(self, working: Working) -> None:
+        """Read the fills when the venue shrank a stop below what the books hold: it holds less."""
+        intent = working.order.intent
+        held = self._positions.get(intent.symbol)
+        if intent.role is OrderRole.STOP and held is not None and intent.side is held.side.closing:
+            if working.rests is not None and working.rests < min(held.size, working.order.remaining):
+                self._read_fills(self._read_until_ms)
+                self._watch.read_again(self._now_s)
 
     def _take_asked(self, event: OrderAsked) -> None:
         self._asked = {number: asked for number, asked in self._asked.items() if asked != ("order", event.cloid)}

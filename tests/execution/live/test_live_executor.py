@@ -732,3 +732,16 @@ def test_an_answer_from_before_the_end_of_the_validity_proves_nothing_however_la
     bench.serve_all()
     bench.quiesce()
     assert bench.venue.position <= 1
+
+
+def test_a_stop_that_the_venue_shrinks_tells_that_it_holds_less() -> None:
+    """A lost fill is read at once, instead of stops being placed again that can never be large enough."""
+    bench = begun()
+    bench.venue.match(resting_entry(bench), D(1))
+    bench.hear_all()
+    bench.venue.outside(OrderSide.SELL, "0.5")
+    bench.venue.stream.clear()
+    bench.serve_all()
+    assert bench.executor.positions[0].size == D("0.5")
+    assert bench.quiesce() <= 3.0
+    assert len([c for c in bench.sent if c.action["type"] == "order"]) == 2
