@@ -13,7 +13,7 @@ from perp_bot.execution.live.reconcile import Difference, Drift
 from perp_bot.execution.live.voice import Voice
 
 READ_EVERY_S = 60.0
-READ_AGAIN_S = 1.0
+READ_AGAIN_S, READ_AGAIN_MAX_S = 1.0, 10.0
 _BLOCKING = frozenset(Drift) - {Drift.FOREIGN_ORDER, Drift.PRICE}
 _RESTS = (OrderState.OPEN, OrderState.PARTLY_FILLED)
 
@@ -28,6 +28,7 @@ class AccountWatch:
         self._leverage = config.trading.leverage
         self._voice = voice
         self._next_read_s = 0.0  # monotonic
+        self._moving_reads = 0  # in a row
         self._suspects: frozenset[_Key] = frozenset()
         self.account: VenueAccount | None = None
         self.reads = 0  # answered ones, for who has to see something twice
@@ -77,8 +78,12 @@ class AccountWatch:
         self.account, self.failure = event.account, None
         self.reads += 1
         if is_moving:
-            self.read_again(now_s)
+            # Longer each time: an outcome that stays unknown for minutes must not use up the weight budget.
+            distance_s = min(READ_AGAIN_MAX_S, READ_AGAIN_S * 2 ** min(self._moving_reads, 4))
+            self._moving_reads += 1
+            self._next_read_s = min(self._next_read_s, now_s + distance_s)
             return None
+        self._moving_reads = 0
         found = reconcile.differences(
             event.account,
             event.orders,

@@ -5,7 +5,7 @@ A closing order that finds no liquidity, or whose sending failed, must not leave
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -54,11 +54,17 @@ class Chases:
         return EXIT_BOUNDS[min(0 if chase is None else chase.ended, len(EXIT_BOUNDS) - 1)]
 
     def due(
-        self, positions: dict[str, Position], live: Iterable[Order], now_ms: int, now_s: float
+        self, positions: dict[str, Position], live: Iterable[Order], leaving: Container[str], now_ms: int, now_s: float
     ) -> list[OrderIntent]:
-        """Return the closing orders that have to go out now, one a coin at most; forget coins that are closed."""
+        """Return the closing orders that have to go out now, one a coin at most; forget coins that are closed.
+
+        `leaving`: coins with an entry that is being cancelled: what it fills until then is closed too.
+        """
         working = {order.intent.cloid for order in live}
-        found = [self._next(symbol, positions.get(symbol), working, now_ms, now_s) for symbol in list(self._chases)]
+        for symbol in [s for s in self._chases if s not in positions and s not in leaving]:
+            if not self._chases[symbol].orders & working:
+                del self._chases[symbol]
+        found = [self._next(symbol, positions.get(symbol), working, now_ms, now_s) for symbol in self._chases]
         return [intent for intent in found if intent is not None]
 
     def _next(
@@ -66,8 +72,6 @@ class Chases:
     ) -> OrderIntent | None:
         chase = self._chases[symbol]
         under_way = chase.orders & working
-        if position is None and not under_way:
-            del self._chases[symbol]
         if position is None or under_way:
             return None
         if chase.orders:  # the last one has ended, the position has not

@@ -74,10 +74,19 @@ from perp_bot.execution.live.commands import (
 from perp_bot.execution.live.guard import Guard
 from perp_bot.execution.live.identities import SOURCE, Identities
 from perp_bot.execution.live.leverage import LeverageWatch
-from perp_bot.execution.live.outside import OUTSIDE, PREFIX, found_fill, outside_cloid, outside_order
+from perp_bot.execution.live.outside import (
+    OPENED,
+    OUTSIDE,
+    PREFIX,
+    found_fill,
+    outside_cloid,
+    outside_order,
+    split_fill,
+)
 from perp_bot.execution.live.pricing import venue_order
 from perp_bot.execution.live.protection import protection
-from perp_bot.execution.live.rejections import RULES, Reason
+from perp_bot.execution.live.reconcile import Drift
+from perp_bot.execution.live.rejections import RULES, Reason, rejection_of_status
 from perp_bot.execution.live.voice import Told, Voice
 from perp_bot.execution.live.working import Working
 from perp_bot.execution.positions import StopRule, after_fill, realized_by
@@ -85,11 +94,13 @@ from perp_bot.execution.positions import StopRule, after_fill, realized_by
 LOG = logging.getLogger(__name__)
 
 FILLS_WAIT_S = 0.3  # an answer that names a fill, and the stream that has not told it yet
+FILL_READS = 2  # after which a reduce-only order has filled no more than the fills that were read
 WORD_WAIT_S = 0.5  # a cancel that was taken, and the stream that has not told what it left
 FILLS_BEFORE_MS = 60_000  # fills are read again from a little earlier
 EXPIRED_MARGIN_MS = 5_000
 BUDGET_EVERY_S = 60.0
 FLATTEN_UNKNOWN = "flatten_unknown"  # why a position is closed that perpbot did not open
+_CANCELED = "canceled"  # the venue's word for what was cancelled by request
 _FINISHED_KEPT = 1_000
 
 _CLASSES = {
@@ -136,7 +147,8 @@ class LiveExecutor:
         self._books: dict[str, Book] = {}
         self._contexts: dict[str, AssetContext] = {}
         self._seen_fills: set[str] = set()
-        self._last_fill_ms = baseline_ms
+        self._read_until_ms = baseline_ms  # up to then every fill has been read; the stream alone may have lost one
+        self._reading: dict[int, int] = {}  # reads of fills under way: when they were asked for
         self._events: list[OrderEvent] = []
         self._funding: list[FundingPayment] = []
         self._ended: list[Order] = []
@@ -267,7 +279,7 @@ class LiveExecutor:
     def coverage(self, symbol: str) -> Decimal | None:
         """Return which share of a position resting stops cover, 0..1; None when flat."""
         position = self._positions.get(symbol)
-        return None if position is None else protection(position, self.live_orders).coverage
+        return None if position is None else protection(position, self._protective()).coverage
 
     def liquidation_px(self, symbol: str) -> Decimal | None:
         """Return where the venue would liquidate a position, as it last said; None when it does not say."""
@@ -302,8 +314,17 @@ class LiveExecutor:
         return found
 
     def restore_positions(self, positions: Iterable[Position]) -> None:
-        """Take positions as the stored fills add up to them, with their stored stops."""
+        """Take positions as the stored fills add up to them, with their stored stops; after `restore`.
+
+        An entry that has filled and holds nothing any more was to go with its position.
+        """
         self._positions = {position.symbol: position for position in positions}
+        for position in self.positions:
+            self._flatten_unknown(position)
+        for working in self._live.values():
+            order = working.order
+            if order.intent.role is OrderRole.ENTRY and order.filled > 0 and order.intent.symbol not in self._positions:
+                working.cancel_note = "its position was closed"
 
     def restore(self, stored: Sequence[Order], fill_ids: Iterable[str], last_fill_ms: int) -> None:
         """Go on after a restart from every stored order (oldest first) and booked fill.
@@ -312,7 +333,7 @@ class LiveExecutor:
         once its validity is over.
         """
         self._seen_fills = set(fill_ids)
-        self._last_fill_ms = max(self._last_fill_ms, last_fill_ms)
+        self._read_until_ms = max(self._read_until_ms, last_fill_ms)
         self._identities.use(order.intent.cloid for order in stored)
         for order in stored:
             cloid = order.intent.cloid
@@ -323,6 +344,8 @@ class LiveExecutor:
             else:
                 asked = orders.unanswered(order, order.updated_ms, "its answer was lost with the last run")
                 self._live[cloid] = Working(asked, look_again_at_s=0.0)
+                if order.intent.role is OrderRole.EXIT:
+                    self._chases.joined(order.intent)
                 if asked is not order:
                     self._events.append(OrderUpdate(asked))
 
@@ -357,24 +380,30 @@ class LiveExecutor:
         """
         found: list[OrderIntent] = []
         for position in self.positions:
-            live = self.live_orders
+            live = self._protective()
             state = self._guard.look(position, live, self._now_ms, self._now_s)
             for cloid in state.superfluous:
                 self._want_cancel(self._live[cloid], "replaced by a newer stop")
             stop = self._guard.stop_due(position, state, live, self._now_ms, self._now_s)
             found += [] if stop is None else [stop]
-        found += self._chases.due(self._positions, self.live_orders, self._now_ms, self._now_s)
+        leaving = {w.order.intent.symbol for w in self._live.values() if w.is_leaving_entry}
+        found += self._chases.due(self._positions, self.live_orders, leaving, self._now_ms, self._now_s)
         found += self._remainders
         self._remainders = []
         for working in list(self._live.values()):
             intent = working.order.intent
-            if intent.role is OrderRole.STOP and intent.symbol not in self._positions:
+            held = self._positions.get(intent.symbol)
+            if intent.role is OrderRole.STOP and (held is None or intent.side is not held.side.closing):
                 self._want_cancel(working, "reduce-only: position closed")
         return tuple(found)
 
+    def _protective(self) -> tuple[Order, ...]:
+        """Return the live orders that may count as protection: one that is being cancelled protects nothing."""
+        return tuple(working.as_rests for working in self._live.values() if working.cancel_note is None)
+
     def resync(self) -> None:
         """Read fills, funding and the account: after a reconnect, the stream has lost what it told meanwhile."""
-        self._read_fills(self._last_fill_ms)
+        self._read_fills(self._read_until_ms)
         since_ms = max(self._baseline_ms, self._now_ms - 2 * HOUR_MS)
         self._ask(ReadFunding(self._identities.next_number(), since_ms), "funding")
         self.read_account()
@@ -397,9 +426,11 @@ class LiveExecutor:
     def on_event(self, event: AccountEvent) -> None:
         """Take one of the venue's answers or reports; a repeated or late one changes nothing."""
         if isinstance(event, FillsReported):
-            self._asked.pop(event.number or 0, None)
+            _, asked_for = self._asked.pop(event.number or 0, ("", ""))
             for fill in event.fills:
                 self._take_fill(fill)
+            self._read_until_ms = max(self._read_until_ms, self._reading.pop(event.number or 0, 0))
+            self._take_fills_read(asked_for)
         elif isinstance(event, OrdersReported):
             for report in event.reports:
                 self._take_report(report)
@@ -466,6 +497,10 @@ class LiveExecutor:
         position = self._positions.get(intent.symbol)
         if reason == Reason.TRIGGER_PX and intent.role is OrderRole.STOP and position is not None:
             self._guard.stop_was_passed(position, intent.reason, self._now_ms, self._now_s)
+        if reason == Reason.REDUCE_ONLY:
+            self._read_fills(self._read_until_ms)  # the position is gone, or turned: the stream has not told
+            self._watch.read_again(self._now_s)
+        working.then_takes = False  # a refusal is not answered by taking what was refused
         self._end(working, OrderState.CANCELLED if reason == Reason.NO_MATCH else OrderState.REJECTED, text)
 
     def _take_cancel_answer(self, working: Working, event: ActionAnswered) -> None:
@@ -493,6 +528,7 @@ class LiveExecutor:
             intent = working.order.intent
             text = f"{intent.role} {intent.side} {intent.size} {intent.symbol}: the venue knows nothing of it"
             self._voice.tell("UNTRACED", f"{text}; the account decides", intent.symbol, grave=True)
+            working.then_takes = False  # it may rest or have filled: taking its rest could double it
             self._end(working, OrderState.CANCELLED, "untraced: its nonce is spent, no order is known")
             self.resync()
 
@@ -503,17 +539,31 @@ class LiveExecutor:
         working.oid = report.oid
         self._identities.bind(report.oid, working.cloid)
         if report.is_open:
+            working.shrink(report.left)
             self._accept(working)
+            self._doubt_position(working)
         else:
             working.ended = report.status
-            working.is_refused = report.status.lower().endswith("rejected")
             working.venue_filled = report.filled
         self._advance(working)
+
+    def _doubt_position(self, working: Working) -> None:
+        """Read the fills when the venue shrank a stop below what the books hold: it holds less."""
+        intent = working.order.intent
+        held = self._positions.get(intent.symbol)
+        if intent.role is not OrderRole.STOP or held is None or intent.side is not held.side.closing:
+            return
+        if working.rests is not None and working.rests < min(held.size, working.order.remaining):
+            self._read_fills(self._read_until_ms)
+            self._watch.read_again(self._now_s)
 
     def _take_asked(self, event: OrderAsked) -> None:
         self._asked = {number: asked for number, asked in self._asked.items() if asked != ("order", event.cloid)}
         working = self._live.get(event.cloid)
-        if working is None or working.command is not None or working.is_settling:
+        if working is None:
+            return
+        asked_ms, working.asked_ms = working.asked_ms, None
+        if working.command is not None or working.is_settling:
             return
         if event.report is not None:
             self._take_report(event.report)
@@ -522,8 +572,8 @@ class LiveExecutor:
             return
         intent = working.order.intent
         over_ms = intent.created_ms + self._entry_valid_ms + EXPIRED_MARGIN_MS
-        if intent.role is OrderRole.ENTRY and self._now_ms < over_ms:
-            working.look_again_at_s = self._now_s + working.patience_s()  # it may still be on its way
+        if intent.role is OrderRole.ENTRY and (asked_ms is None or asked_ms < over_ms):
+            working.look_again_at_s = self._now_s + working.patience_s()  # it may have been on its way then
             return
         self._end(working, OrderState.CANCELLED, "the venue does not know it")
 
@@ -541,17 +591,37 @@ class LiveExecutor:
         lost = self._watch.take(event, self.positions, self.live_orders, is_moving=moving, now_s=self._now_s)
         for cloid in lost or ():
             self._ask_for(self._live[cloid])
+        for rests in event.orders:
+            if rests.cloid in self._live:
+                self._live[rests.cloid].shrink(rests.left)
+        if lost is not None:
+            self._end_strays()
         if lost is not None and self._watch.has_suspects:
-            self._read_fills(self._last_fill_ms)
+            self._read_fills(self._read_until_ms)
+
+    def _end_strays(self) -> None:
+        """Cancel orders of ours that the venue has resting, seen twice, though they ended here (untraced ones).
+
+        A stop stays for as long as no other covers the position where it has to.
+        """
+        for item in self._watch.drift:
+            order = self._finished.get(item.cloid or "")
+            if item.kind is not Drift.FOREIGN_ORDER or order is None:
+                continue
+            held = self._positions.get(item.symbol)
+            if order.intent.role is not OrderRole.STOP or held is None or protection(held, self._protective()).is_good:
+                self._put_cancel(order.intent)
 
     def _take_failure(self, event: ReadFailed) -> None:
         kind, cloid = self._asked.pop(event.number, ("", ""))
+        self._reading.pop(event.number, None)
         if kind == "account":
             self._watch.failed(event.text, self._now_s)
         elif kind in ("fills", "funding"):
             self._watch.read_again(self._now_s)  # a difference there asks for the fills again
         working = self._live.get(cloid)
         if working is not None:
+            working.asked_ms = None
             working.look_again_at_s = self._now_s + working.patience_s()
 
     # ------------------------------------------------------------ fills and funding
@@ -560,7 +630,6 @@ class LiveExecutor:
         if fill.fill_id in self._seen_fills or fill.at_ms <= self._baseline_ms:
             return  # booked, or part of the account as it was found
         self._seen_fills.add(fill.fill_id)
-        self._last_fill_ms = max(self._last_fill_ms, fill.at_ms)
         if fill.builder_fee_usd:
             text = f"{fill.symbol}: a builder took {fill.builder_fee_usd} USD of a fill; none is configured"
             self._voice.tell("BUILDER_FEE", text, fill.symbol, grave=True)
@@ -570,31 +639,58 @@ class LiveExecutor:
             self._accept(working)
             working.oid = fill.oid
             self._identities.bind(fill.oid, cloid)
-            self._book(fill, working.order)
+            self._book(fill, working.order, fill.fill_id)
             self._advance(working)
         elif cloid in self._finished:
-            self._book(fill, self._finished[cloid])
+            self._book(fill, self._finished[cloid], fill.fill_id)
         else:
             self._take_outside_fill(fill)
 
+    def _take_fills_read(self, cloid: str) -> None:
+        """Fills were read because an order misses some: believe them where the venue's count cannot be.
+
+        What is left of a reduce-only order shrinks with the position, its size stays: the difference is no fill.
+        """
+        working = self._live.get(cloid)
+        if working is None or not working.misses_fills or not working.order.intent.reduce_only:
+            return
+        working.fill_reads += 1
+        if working.fill_reads >= FILL_READS:
+            working.venue_filled = working.order.filled
+            self._advance(working)
+
     def _take_outside_fill(self, fill: VenueFill) -> None:
+        """Book a fill that is not ours; one that turns a position closes it, and opens one that is not ours either."""
+        position = self._positions.get(fill.symbol)
+        if position is None or fill.side is position.side.opening or fill.size <= position.size:
+            self._take_outside_part(fill, fill.fill_id)
+            return
+        closing, opening = split_fill(fill, position.size)
+        self._take_outside_part(closing, fill.fill_id)
+        self._take_outside_part(opening, f"{fill.fill_id}:{OPENED}")
+
+    def _take_outside_part(self, fill: VenueFill, fill_id: str) -> None:
         position = self._positions.get(fill.symbol)
         policy = self._config.execution.unknown_positions
         strategy = self._config.trading.strategy if policy == "adopt" else OUTSIDE
         order = outside_order(fill, position, self._outside.get(outside_cloid(fill)), strategy)
         text = f"{order.intent.reason}: {fill.side} {fill.size} {fill.symbol} @ {fill.px} ({fill.direction})"
         self._voice.tell("OUTSIDE", f"{text}, not by perpbot", fill.symbol, grave=True)
-        self._book(fill, order)
+        self._book(fill, order, fill_id)
         opened = self._positions.get(fill.symbol)
-        if policy == "flatten" and opened is not None and opened.strategy == OUTSIDE:
-            self._chases.start(opened, FLATTEN_UNKNOWN, self._now_ms)
+        if opened is not None:
+            self._flatten_unknown(opened)
 
-    def _book(self, fill: VenueFill, order: Order) -> None:
+    def _flatten_unknown(self, position: Position) -> None:
+        if self._config.execution.unknown_positions == "flatten" and position.strategy == OUTSIDE:
+            self._chases.start(position, FLATTEN_UNKNOWN, self._now_ms)
+
+    def _book(self, fill: VenueFill, order: Order, fill_id: str) -> None:
         """Book one fill: the order's new value, the position, the event."""
         intent, symbol = order.intent, fill.symbol
         before = self._positions.get(symbol)
         booked = Fill(
-            fill_id=fill.fill_id,
+            fill_id=fill_id,
             cloid=intent.cloid,
             symbol=symbol,
             side=fill.side,
@@ -620,16 +716,25 @@ class LiveExecutor:
             self._positions.pop(symbol, None)
         else:
             self._positions[symbol] = effect.position
+            self._shrink_stops(effect.position)
         self._store(filled)
         self._events.append(OrderFilled(filled, booked))
         if effect.position is None or (before is not None and effect.position.side is not before.side):
             self._closed(symbol)
 
+    def _shrink_stops(self, position: Position) -> None:
+        """What rests reduce-only is never larger than the position, and does not grow with it again."""
+        for working in self._live.values():
+            if working.order.intent.symbol == position.symbol:
+                working.shrink(position.size)
+
     def _closed(self, symbol: str) -> None:
         """A position is gone: nothing may fill behind it; its stops go with the next `due_orders`."""
         self._guard.forget(symbol)
+        self._remainders = [intent for intent in self._remainders if intent.symbol != symbol]
         for working in list(self._live.values()):
             if working.order.intent.symbol == symbol and working.order.intent.role is OrderRole.ENTRY:
+                working.then_takes = False
                 self._want_cancel(working, "its position was closed")
 
     def _payment(self, row: VenueFunding) -> FundingPayment:
@@ -659,9 +764,13 @@ class LiveExecutor:
             if working.look_again_at_s is None:
                 working.look_again_at_s = self._now_s + FILLS_WAIT_S
         elif working.ended is not None:
-            refused = working.is_refused and working.order.filled == 0
-            state = OrderState.REJECTED if refused else OrderState.CANCELLED
-            self._end(working, state, working.cancel_note or working.ended)
+            if working.ended != _CANCELED:
+                working.then_takes = False  # the venue ended it for a reason of its own
+            refusal = rejection_of_status(working.ended)
+            if refusal is not None and working.order.filled == 0:
+                self._refused(working, refusal.reason, refusal.text)
+            else:
+                self._end(working, OrderState.CANCELLED, working.cancel_note or working.ended)
 
     def _end(self, working: Working, state: OrderState, note: str) -> None:
         order = working.order
@@ -727,22 +836,25 @@ class LiveExecutor:
             self._send_cancel(working)
 
     def _send_cancel(self, working: Working) -> None:
-        intent = working.order.intent
+        working.cancel_command = self._put_cancel(working.order.intent)
+
+    def _put_cancel(self, intent: OrderIntent) -> int | None:
         instrument = self._instruments.get(intent.symbol)
         if instrument is None:
-            return
-        number = working.cancel_command = self._identities.next_number()
-        self._sent[number] = ("cancel", working.cloid)
-        action = wire.cancel_by_cloid_action([(instrument.asset_id, working.cloid)])
+            return None
+        number = self._identities.next_number()
+        self._sent[number] = ("cancel", intent.cloid)
+        action = wire.cancel_by_cloid_action([(instrument.asset_id, intent.cloid)])
         # Ending an entry order is protection: nothing may fill behind a kill or an exit.
         cls = RequestClass.PROTECTIVE if intent.role is OrderRole.ENTRY else RequestClass.EXIT
         self._port.put(SendAction(number, action, cls, sent_ms=self._now_ms))
+        return number
 
     def _look_again(self, working: Working) -> None:
         """What was promised has not been told in time: ask for it, or do it again."""
         working.look_again_at_s = None
         if working.misses_fills:
-            self._read_fills(min(working.order.intent.created_ms, self._last_fill_ms))
+            self._read_fills(min(working.order.intent.created_ms, self._read_until_ms), working.cloid)
             working.look_again_at_s = self._now_s + working.patience_s()
         elif (
             working.cancel_note is not None and working.is_at_venue and working.cancel_command is None and working.asks
@@ -754,12 +866,15 @@ class LiveExecutor:
 
     def _ask_for(self, working: Working) -> None:
         working.asks += 1
+        if working.asked_ms is None:
+            working.asked_ms = self._now_ms
         cls = _CLASSES[working.order.intent.role]
         self._ask(AskForOrder(self._identities.next_number(), working.cloid, cls), "order", working.cloid)
 
-    def _read_fills(self, since_ms: int) -> None:
-        since_ms = max(0, since_ms - FILLS_BEFORE_MS)
-        self._ask(ReadFills(self._identities.next_number(), since_ms, RequestClass.PROTECTIVE), "fills")
+    def _read_fills(self, since_ms: int, cloid: str = "") -> None:
+        number, since_ms = self._identities.next_number(), max(0, since_ms - FILLS_BEFORE_MS)
+        self._reading[number] = self._now_ms
+        self._ask(ReadFills(number, since_ms, RequestClass.PROTECTIVE), "fills", cloid)
 
     def _ask(self, command: Command, kind: str, cloid: str = "") -> None:
         self._asked[command.number] = (kind, cloid)

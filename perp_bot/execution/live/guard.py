@@ -38,16 +38,19 @@ class Guard:
         self._uncovered_s: dict[str, float] = {}  # since when, monotonic
         self._arms: dict[str, tuple[int, float]] = {}  # stops tried, and when to try again
         self._warned: set[str] = set()
+        self._passed: set[str] = set()  # told that the mark is beyond a stop that is not perpbot's
 
     def look(self, position: Position, orders: Iterable[Order], now_ms: int, now_s: float) -> Protection:
         """Return how a position is protected now, and tell or close what has lasted too long."""
         found = protection(position, orders)
         symbol = position.symbol
+        if found.is_good:
+            self._arms.pop(symbol, None)
+            self._passed.discard(symbol)
         if found.coverage < 1:
             self._watch_uncovered(position, found.coverage, now_ms, now_s)
             return found
         since_s = self._uncovered_s.pop(symbol, None)
-        self._arms.pop(symbol, None)
         if symbol in self._warned and since_s is not None:
             self._warned.discard(symbol)
             self._voice.tell("PROTECTION", f"{symbol} is protected again after {now_s - since_s:.1f} s", symbol)
@@ -75,8 +78,10 @@ class Guard:
         if symbol in self._chases:
             return
         if position.strategy == OUTSIDE:
-            text = f"{symbol}: the mark is beyond the stop of a position that is not perpbot's: it has none"
-            self._voice.tell("PROTECTION", text, symbol, grave=True)
+            if symbol not in self._passed:
+                text = f"{symbol}: the mark is beyond the stop of a position that is not perpbot's: it has none"
+                self._voice.tell("PROTECTION", text, symbol, grave=True)
+            self._passed.add(symbol)
             self._arms[symbol] = (6, now_s + REARM_MAX_S)
             return
         self._voice.tell("PROTECTION", f"{symbol}: the mark is beyond its stop already: closing", symbol, grave=True)
@@ -87,6 +92,7 @@ class Guard:
         self._uncovered_s.pop(symbol, None)
         self._arms.pop(symbol, None)
         self._warned.discard(symbol)
+        self._passed.discard(symbol)
 
     def _watch_uncovered(self, position: Position, coverage: Decimal, now_ms: int, now_s: float) -> None:
         symbol = position.symbol

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 
 from perp_bot.core.types import Liquidity, Order, OrderIntent, OrderRole, OrderSide, OrderState, OrderType, Position
 from perp_bot.core.venue_account import VenueFill, VenuePosition
 from perp_bot.execution import orders
 from perp_bot.execution.account import LIQUIDATION
+from perp_bot.execution.fills import MONEY_QUANTUM
 from perp_bot.execution.live.identities import SOURCE
 
 OUTSIDE = "outside"  # the strategy of a position that perpbot did not open
 AUTO_DELEVERAGING = "auto_deleveraging"
 MARGIN_TOKEN = "USDC"  # noqa: S105 - the coin that fees are paid in
+OPENED = "opened"  # ends the id of the part of a fill that opened the other side
 PREFIX = "venue:"  # of the client order id that stands for another's order in the books
 
 
@@ -39,6 +41,14 @@ def found_fill(held: VenuePosition, at_ms: int) -> VenueFill | None:
         is_liquidation=False,
         builder_fee_usd=None,
     )
+
+
+def split_fill(fill: VenueFill, closing_size: Decimal) -> tuple[VenueFill, VenueFill]:
+    """Return the part of a fill that closes `closing_size`, and the part that opens the other side; its fee by size."""
+    opening_size = fill.size - closing_size
+    fee = (fill.fee_usd * opening_size / fill.size).quantize(MONEY_QUANTUM, rounding=ROUND_HALF_EVEN)
+    closing = replace(fill, size=closing_size, fee_usd=fill.fee_usd - fee)
+    return closing, replace(fill, size=opening_size, fee_usd=fee)
 
 
 def outside_cloid(fill: VenueFill) -> str:

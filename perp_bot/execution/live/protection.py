@@ -25,6 +25,7 @@ class Protection:
 
     coverage: Decimal
     is_wanted: bool  # a stop has to be placed now
+    is_good: bool = False  # one stop covers all of it, where it has to stand
     superfluous: tuple[str, ...] = ()  # client order ids
 
 
@@ -44,7 +45,7 @@ def protection(position: Position, orders: Iterable[Order]) -> Protection:
     good = [o for o in resting if o.intent.trigger_px == trigger and o.remaining >= position.size]
     if good:
         keep = max(good, key=lambda order: order.intent.created_ms).intent.cloid
-        return Protection(Decimal(1), False, tuple(o.intent.cloid for o in resting if o.intent.cloid != keep))
+        return Protection(Decimal(1), False, True, tuple(o.intent.cloid for o in resting if o.intent.cloid != keep))
     coming = any(
         o.state in _MAY_COME and o.intent.trigger_px == trigger and o.remaining >= position.size for o in stops
     )
