@@ -27,11 +27,11 @@ from perp_bot.data.limiter import RequestClass
 from perp_bot.execution.fills import stop_limit_px
 from perp_bot.execution.live import asking, unknown, wire
 from perp_bot.execution.live.answers import Refused, Unclear
+from perp_bot.execution.live.identities import direct_cloid
 from perp_bot.execution.live.nonces import NonceCounter
 from perp_bot.execution.live.pricing import EXIT_BOUNDS, taker_px
 from perp_bot.execution.live.rejections import Reason
 from perp_bot.execution.live.sender import SAME_NONCE_AGAIN_S, Accepted, NotSent, Outcome, Rejected, Sender, Unknown
-from perp_bot.execution.orders import cloid_for
 
 LOG = logging.getLogger(__name__)
 
@@ -419,7 +419,7 @@ class Direct:
 
     def _cloid(self, symbol: str, role: OrderRole) -> str:
         self._number += 1
-        return cloid_for("direct", f"{self._run}:{symbol}", role, self._number)
+        return direct_cloid(self._run, symbol, role, self._number)
 
 
 def _closing_side(position: VenuePosition) -> OrderSide:

@@ -79,6 +79,7 @@ from perp_bot.execution.live.outside import (
     OUTSIDE,
     PREFIX,
     found_fill,
+    is_direct,
     outside_cloid,
     outside_order,
     split_fill,
@@ -675,7 +676,8 @@ class LiveExecutor:
         strategy = self._config.trading.strategy if policy == "adopt" else OUTSIDE
         order = outside_order(fill, position, self._outside.get(outside_cloid(fill)), strategy)
         text = f"{order.intent.reason}: {fill.side} {fill.size} {fill.symbol} @ {fill.px} ({fill.direction})"
-        self._voice.tell("OUTSIDE", f"{text}, not by perpbot", fill.symbol, grave=True)
+        who = "by perpbot without its daemon" if is_direct(fill) else "not by perpbot"
+        self._voice.tell("OUTSIDE", f"{text}, {who}", fill.symbol, grave=not is_direct(fill))
         self._book(fill, order, fill_id)
         opened = self._positions.get(fill.symbol)
         if opened is not None:

@@ -8,6 +8,15 @@ from perp_bot.core.types import OrderRole
 from perp_bot.execution.orders import cloid_for
 
 SOURCE = "live"
+# Orders that perpbot sends without its daemon (kill, reconcile, watchdog) are known by how their ids begin: the daemon
+# that comes back has not stored them, and must not take them for somebody else's.
+DIRECT = {OrderRole.EXIT: "0xd17ec7e0", OrderRole.STOP: "0xd17ec750"}
+
+
+def direct_cloid(run: str, symbol: str, role: OrderRole, number: int) -> str:
+    """Return the client order id of an order that is sent without the daemon."""
+    begin = DIRECT[role]
+    return begin + cloid_for("direct", f"{run}:{symbol}", role, number)[len(begin) :]
 
 
 class Identities:

@@ -8,12 +8,13 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from perp_bot.core.types import Liquidity, Order, OrderIntent, OrderRole, OrderSide, OrderState, OrderType, Position
 from perp_bot.core.venue_account import VenueFill, VenuePosition
 from perp_bot.execution import orders
-from perp_bot.execution.account import LIQUIDATION
+from perp_bot.execution.account import CAPITAL_STOP, LIQUIDATION
 from perp_bot.execution.fills import MONEY_QUANTUM
-from perp_bot.execution.live.identities import SOURCE
+from perp_bot.execution.live.identities import DIRECT, SOURCE
 
 OUTSIDE = "outside"  # the strategy of a position that perpbot did not open
 AUTO_DELEVERAGING = "auto_deleveraging"
+DIRECTLY = "closed_without_daemon"  # by perpbot kill, reconcile or the watchdog
 MARGIN_TOKEN = "USDC"  # noqa: S105 - the coin that fees are paid in
 OPENED = "opened"  # ends the id of the part of a fill that opened the other side
 PREFIX = "venue:"  # of the client order id that stands for another's order in the books
@@ -83,8 +84,15 @@ def outside_order(fill: VenueFill, position: Position | None, before: Order | No
     return orders.new_order(intent) if before is None else replace(before, intent=intent, state=OrderState.OPEN)
 
 
+def is_direct(fill: VenueFill) -> bool:
+    """Whether perpbot itself made it, without its daemon: kill, reconcile or the watchdog."""
+    return fill.cloid is not None and fill.cloid.startswith(tuple(DIRECT.values()))
+
+
 def outside_reason(fill: VenueFill) -> str:
     """Return why a fill happened that we did not order."""
     if fill.is_liquidation:
         return LIQUIDATION
+    if is_direct(fill):
+        return CAPITAL_STOP if str(fill.cloid).startswith(DIRECT[OrderRole.STOP]) else DIRECTLY
     return AUTO_DELEVERAGING if "auto-deleverag" in fill.direction.lower() else OUTSIDE
