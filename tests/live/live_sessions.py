@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +19,10 @@ from perp_bot.ops.crash_points import AT_VARIABLE, LOG_VARIABLE
 # The ETH short: decided at the first close, cancelled and taken in the minute after, its stop; left at the next close.
 LEGS = ("15m", "1m", "1m", "15m", "1m")
 DIES_WITHIN_S = 5.0
+POINTS = (
+    "journal.before_commit", "journal.after_commit", "send.before", "send.after", "post.before", "post.after",
+    "writer.before_commit", "writer.after_commit",
+)  # fmt: skip
 
 
 def is_dead(rig: LiveRig, within_s: float = DIES_WITHIN_S) -> bool:
@@ -78,6 +84,49 @@ def points_of(folder: Path) -> Counter[str]:
 def killed_at(point: str, hit: int) -> dict[str, str]:
     """Return the environment of a daemon that dies there."""
     return {AT_VARIABLE: f"{point}:{hit}"}
+
+
+def killed_somewhere(rng: random.Random) -> dict[str, str]:
+    """Return the environment of a daemon that dies at one of its next journal writes, sends or commits."""
+    return killed_at(rng.choice(POINTS), rng.randint(1, 4))
+
+
+def revive(rig: LiveRig, rng: random.Random) -> int:
+    """Start the daemon, condemned again, until one start lives; return how many did not."""
+    deaths = 0
+    while True:
+        try:
+            rig.restart(env=killed_somewhere(rng))
+        except (DaemonDied, PerpBotError):
+            if not is_dead(rig):
+                raise
+            deaths += 1
+        else:
+            return deaths
+
+
+def kill_within(rig: LiveRig, seconds: float) -> None:
+    """SIGKILL the daemon after some time, or find it dead before."""
+    assert rig.process is not None
+    try:
+        rig.process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        rig.kill()
+
+
+def step_condemned(rig: LiveRig, rng: random.Random) -> int:
+    """Step a condemned daemon, sometimes killing it by hand on the way; revive it; return how often it died."""
+    is_busy = bool(rig.held or rig.resting)
+    rig.venue.step(to="1m" if is_busy else "15m", count=1)
+    if rng.random() < 0.4:
+        kill_within(rig, rng.uniform(0.0, 0.4))
+    try:
+        rig.settle()
+    except (DaemonDied, PerpBotError):
+        if not is_dead(rig):
+            raise
+        return 1 + revive(rig, rng)
+    return 0
 
 
 @contextmanager

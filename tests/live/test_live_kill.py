@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from live_rig import LiveRig
@@ -12,19 +11,25 @@ from test_scenarios import to_entry
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(90)]
 
-TWO = {"risk": {"max_positions": 2}, "trading": {"capital_usd": 2000.0, "symbols": ["BTC", "ETH"]}}
-BTC = {"coin": "BTC", "size": "0.01", "entry_px": 95000, "leverage": 3, "margin": "cross"}
+BOTH = {"trading": {"symbols": ["BTC", "ETH"]}}
 
 
-def rig_of(folder: Path, **more: Any) -> LiveRig:
-    """Return a rig whose account holds a BTC long from the start, and has room for the ETH short."""
-    return LiveRig(folder, settings=TWO, positions=(BTC,), **more)
+def rig_of(folder: Path) -> LiveRig:
+    """Return a rig that follows both coins."""
+    return LiveRig(folder, settings=BOTH)
+
+
+def owner_buys(rig: LiveRig) -> None:
+    """Open a BTC long by hand, and wait until it is covered."""
+    rig.owner_trades("BTC", "0.01")
+    rig.until("the owner's position is covered", lambda: rig.is_protected() and not rig.position_error)
 
 
 def hold_two(rig: LiveRig) -> None:
-    """Go on until the venue holds both, each covered."""
+    """Go on until the venue holds our ETH short and the owner's BTC long, each covered."""
     to_entry(rig)
     rig.await_held("ETH")
+    owner_buys(rig)
     assert set(rig.held) == {"BTC", "ETH"}
     rig.check()
 
@@ -33,8 +38,8 @@ def test_a_kill_cancels_the_resting_entry_and_keeps_the_stop(tmp_path: Path) -> 
     """Nothing adds exposure any more, and what is held stays covered."""
     with rig_of(tmp_path) as rig:
         to_entry(rig)
-        (entry,) = rig.resting_entries
-        assert entry["coin"] == "ETH"
+        owner_buys(rig)
+        assert [order["coin"] for order in rig.resting_entries] == ["ETH"]
         (stop,) = rig.stops
 
         killed = rig.perpbot("kill", "--reason", "test")

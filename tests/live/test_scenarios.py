@@ -104,13 +104,14 @@ def test_a_nonce_that_is_refused_doubles_nothing(shape: str, tmp_path: Path) -> 
 
 
 def test_nonces_that_are_refused_cannot_keep_a_position_bare(tmp_path: Path) -> None:
-    """The first stops are refused for their nonce; another is placed within the grace."""
+    """A stop is refused for its nonce, and another: the third is placed within the grace."""
     with LiveRig(tmp_path) as rig:
-        to_entry(rig)
+        rig.hold_eth()
         rig.venue.set_faults(nonce_refused={"as": "low", "on": ["order"], "times": 2})
-        rig.await_held()
+        rig.owner_acts({"type": "cancel", "cancels": [{"a": 1, "o": rig.stops[0]["oid"]}]})
+        rig.until("it is covered again", rig.is_protected)
         rig.check()
-        assert rig.stop() == 0
+        leave(rig)
 
 
 # ------------------------------------------------------------ refusals and partial fills
