@@ -213,6 +213,17 @@ def test_a_venue_that_answers_nothing_true_for_minutes(fault: str, when: str, tm
         assert rig.stop() == 0
 
 
+def test_a_start_with_a_position_survives_a_few_lost_answers(tmp_path: Path) -> None:
+    """Killed while it held a position, started while the venue answers now and then: covered, and trading goes on."""
+    with LiveRig(tmp_path) as rig:
+        rig.hold_eth()
+        rig.kill()
+        rig.venue.set_faults(status_502={"on": ["frontendOpenOrders", "clearinghouseState"], "times": 3})
+        rig.restart()
+        rig.check()
+        leave(rig)
+
+
 # ------------------------------------------------------------ the stream
 
 
