@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from perp_bot.practice.accounts_file import parse_accounts, parse_funds, read_ac
 from perp_bot.practice.fault_script import FaultScript
 from perp_bot.practice.server.http import Server, listen
 from perp_bot.practice.server.venue import Venue
+from perp_bot.practice.server.witness import Witness
 from perp_bot.practice.settings import Cadence, Limits, Settings
 
 T = TypeVar("T")
@@ -28,7 +29,8 @@ class PracticeServer:
     """`with PracticeServer(speed=None) as venue:` serves on 127.0.0.1 until the block ends.
 
     `speed` None steps, N runs N times faster than real time. `start` as the command's `--start`; `accounts` a file or
-    what it holds; `fund` USD by address; `open_accounts` gives every new signer money; `faults` a file of them.
+    what it holds; `fund` USD by address; `open_accounts` gives every new signer money; `faults` a file of them;
+    `witness` is told on the venue's thread what is asked and what happens.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class PracticeServer:
         fund: Mapping[str, Decimal | float | str] | None = None,
         open_accounts: bool = False,
         faults: Path | None = None,
+        witness: Witness | None = None,
     ) -> None:
         known = read_accounts(accounts) if isinstance(accounts, Path) else parse_accounts(accounts)
         funds = parse_funds(f"{address}={usd}" for address, usd in (fund or {}).items())
@@ -57,6 +60,7 @@ class PracticeServer:
             open_accounts=open_accounts,
         )
         self._script = FaultScript() if faults is None else FaultScript.read(faults)
+        self._witness = witness
         self._port = port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="practice-venue", daemon=True)
@@ -135,6 +139,14 @@ class PracticeServer:
 
         return self._call(change(), 5.0)
 
+    def look(self, read: Callable[[Venue], T]) -> T:
+        """Return what `read` finds in the venue, on its own thread: its books as they are, whatever faults are on."""
+
+        async def find() -> T:
+            return read(self._serving().venue)
+
+        return self._call(find(), 5.0)
+
     def set_limits(self, **changes: float) -> None:
         """Change limits, for example `weight_per_minute=100_000`."""
 
@@ -176,7 +188,7 @@ class PracticeServer:
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
-        server = Server(Venue(self._settings))
+        server = Server(Venue(self._settings), self._witness)
         server.control.follow(self._script)
         runner = web.AppRunner(server.application(), access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await runner.setup()

@@ -76,8 +76,9 @@ class Halts:
     def look_at_degraded(self, now_ms: int) -> None:
         """Tell which degraded states have begun and which are over.
 
-        While the venue is away an entry order cannot fill, and gives up by itself; where fills could not be written
-        down or were missed, it is cancelled.
+        On paper an entry order cannot fill while the venue is away, and gives up by itself; live it rests there, and
+        what it leaves would be taken on prices that are no longer known: it is cancelled. So it is, live and on paper,
+        where fills could not be written down or were missed.
         """
         desk = self._desk
         found = {"venue": desk.venue_trouble, "store": desk.store_trouble, "overflow": desk.overflow}
@@ -92,5 +93,5 @@ class Halts:
                 self._notes.say("RECOVERED", f"over: {was}", now_ms)
                 continue
             self._notes.say("DEGRADED", f"entries stop: {text}", now_ms, level=logging.WARNING)
-            if name != "venue":
+            if name != "venue" or desk.live is not None:
                 self._cancel_entries(now_ms, f"entries stop: {text}")

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from threading import Event
 
 from perp_bot.config.model import Config
 from perp_bot.config.paths import signers_folder
@@ -38,6 +39,7 @@ ENTRY_VALID_MS = 10_000
 _ENTRY_VALID_WALL_S = 2.0  # at a venue whose clock runs faster than the wall
 _STEPPED_VALID_MS = 60_000
 FILLS_BEFORE_MS = 60_000
+READ_AGAIN_S = (0.2, 0.5, 1.0, 2.0)  # after a first read that failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +207,15 @@ def start_cash_of(account: VenueAccount) -> Decimal:
 
 
 def ask_again(read: Callable[[], LiveStart], clock: VenueClock) -> LiveStart:
-    """Return a first read; the venue gets a second chance, for a start must not fail on one lost answer."""
-    try:
-        return read()
-    except VenueError as error:
-        LOG.warning("the account cannot be read yet (venue time %d): %s", clock.now_ms(), error)
-        return read()
+    """Return a first read, tried for some seconds: a start with a position must not fail on a few lost answers.
+
+    Raises:
+        VenueError: the last try failed too.
+    """
+    for wait_s in READ_AGAIN_S:
+        try:
+            return read()
+        except VenueError as error:
+            LOG.warning("the account cannot be read yet (venue time %d): %s", clock.now_ms(), error)
+            Event().wait(wait_s)
+    return read()

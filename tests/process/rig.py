@@ -47,6 +47,9 @@ class DaemonDied(AssertionError):
 class Rig:
     """One venue, one database folder, one daemon at a time."""
 
+    mode = "paper"
+    flags: tuple[str, ...] = ("--paper",)  # of `trade`
+
     def __init__(
         self,
         folder: Path,
@@ -65,6 +68,7 @@ class Rig:
         self.symbols: tuple[str, ...] = tuple(self.settings.get("trading", {}).get("symbols", ("BTC", "ETH")))
         self.start_ms = 0  # the venue's time when this rig began
         self.starts = 0
+        self.environment: dict[str, str] = {}  # of every process, beside the test's own
 
     def __enter__(self) -> Self:
         self.venue = PracticeServer(**self._venue_options).__enter__()
@@ -89,7 +93,7 @@ class Rig:
         return RuntimePaths(self.folder / "perp_bot.db")
 
     def write_config(self) -> None:
-        merged: dict[str, Any] = {"venue": self.venue.base_url, "mode": "paper", **self.settings}
+        merged: dict[str, Any] = {"venue": self.venue.base_url, "mode": self.mode, **self.settings}
         merged["data"] = {"db_path": "perp_bot.db", **merged.get("data", {})}
         self.config_path.write_text(yaml.safe_dump(merged))
 
@@ -172,18 +176,25 @@ class Rig:
 
     def perpbot(self, *arguments: str, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
         """Run a command as its user would and return what it said."""
-        return subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=timeout_s, check=False)
+        return subprocess.run(
+            self.command(*arguments),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            env={**os.environ, **self.environment},
+        )
 
     def spawn(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
         """Start the daemon without waiting for it."""
         self.starts += 1
         with (self.folder / "daemon.out").open("ab") as output:
             self.process = subprocess.Popen(
-                self.command("trade", "--paper", *arguments),
+                self.command("trade", *self.flags, *arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
+                env={**os.environ, **self.environment, **(env or {})},
             )
         return self.process
 

@@ -15,6 +15,7 @@ from perp_bot.practice.server import batches, house
 from perp_bot.practice.server.limits import RollingBudget
 from perp_bot.practice.server.publisher import Publisher
 from perp_bot.practice.server.venue import Venue
+from perp_bot.practice.server.witness import Witness
 from perp_bot.practice.wire import Envelope
 
 Json = dict[str, Any]
@@ -53,8 +54,9 @@ class Outcome:
 class Actions:
     """The way of an action from its signed body to its reply, for HTTP and socket alike."""
 
-    def __init__(self, venue: Venue, publisher: Publisher, weights: RollingBudget) -> None:
+    def __init__(self, venue: Venue, publisher: Publisher, weights: RollingBudget, witness: Witness) -> None:
         self._venue = venue
+        self._witness = witness
         self._publisher = publisher
         self._weights = weights
         self._house = house.House(venue)
@@ -62,6 +64,7 @@ class Actions:
     async def handle(self, body: object, ip: str | None) -> Outcome:
         """Carry a request out, through the faults in force; `ip` pays its weight, None does not."""
         faults, kind = self._venue.faults, _kind(body)
+        self._witness.asked("exchange", kind)
         if delay_s := faults.delay_s(kind, "exchange"):
             await asyncio.sleep(delay_s)
         if (false_answer := faults.answer_for("exchange", kind)) is not None:
@@ -111,6 +114,7 @@ class Actions:
                 venue.exchange.act(user, {"type": "noop"}, now_ms)  # does nothing and is counted
             return _error("Action already expired")
         reply = self.act(user, signed.action, now_ms)
+        self._witness.acted(user, signed.action, reply)
         self._publisher.tell_users(now_ms, user)
         return reply
 

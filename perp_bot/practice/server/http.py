@@ -21,6 +21,7 @@ from perp_bot.practice.server.publisher import Publisher
 from perp_bot.practice.server.sockets import Sockets
 from perp_bot.practice.server.subscription import encode
 from perp_bot.practice.server.venue import Venue
+from perp_bot.practice.server.witness import Witness
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +53,13 @@ async def listen(runner: web.AppRunner, host: str, port: int) -> int:
 class Server:
     """The venue's aiohttp application and the objects behind it."""
 
-    def __init__(self, venue: Venue) -> None:
+    def __init__(self, venue: Venue, witness: Witness | None = None) -> None:
         self.venue = venue
         self.hub = Hub(venue)
-        self.publisher = Publisher(venue, self.hub)
+        self._witness = Witness() if witness is None else witness
+        self.publisher = Publisher(venue, self.hub, self._witness)
         self._weights = RollingBudget()
-        self._actions = Actions(venue, self.publisher, self._weights)
+        self._actions = Actions(venue, self.publisher, self._weights, self._witness)
         self._sockets = Sockets(venue, self.hub, self.publisher, self._actions)
         self.control = Control(venue, self.hub, self.publisher, self._weights, self._actions)
         self._publishing: asyncio.Task[None] | None = None
@@ -92,6 +94,7 @@ class Server:
             kind = info.request_type(asked)
         except BadRequest:
             kind = None
+        self._witness.asked("info", kind)
         faults = self.venue.faults
         if delay_s := faults.delay_s(kind):
             await asyncio.sleep(delay_s)

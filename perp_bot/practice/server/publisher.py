@@ -14,6 +14,7 @@ from perp_bot.practice.server.hub import Connection, Hub
 from perp_bot.practice.server.streams import CLOCK
 from perp_bot.practice.server.subscription import Subscription
 from perp_bot.practice.server.venue import Venue
+from perp_bot.practice.server.witness import Witness
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +27,10 @@ Send = Callable[[Subscription, str], None]
 class Publisher:
     """Turns the passing of venue time into frames."""
 
-    def __init__(self, venue: Venue, hub: Hub) -> None:
+    def __init__(self, venue: Venue, hub: Hub, witness: Witness) -> None:
         self._venue = venue
         self._hub = hub
+        self._witness = witness
         self._bests: dict[str, str] = {}
         self._stepping = asyncio.Lock()
         self._last_minute_ms = (venue.clock.now_ms() - MINUTE_MS, venue.clock.now_ms())
@@ -84,6 +86,8 @@ class Publisher:
         `acted`: whose action was just carried out; it changes states that no event tells of (a leverage).
         """
         events = self._venue.exchange.drain()
+        if events:
+            self._witness.happened(self._venue.exchange, events, now_ms)
         users = {event.user for event in events} | {acted}
         subs = [sub for sub in self._hub.streams().values() if sub.user in users]
         if not subs:
