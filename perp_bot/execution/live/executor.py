@@ -522,10 +522,11 @@ class LiveExecutor:
         """Read the fills when the venue shrank a stop below what the books hold: it holds less."""
         intent = working.order.intent
         held = self._positions.get(intent.symbol)
-        if intent.role is OrderRole.STOP and held is not None and intent.side is held.side.closing:
-            if working.rests is not None and working.rests < min(held.size, working.order.remaining):
-                self._read_fills(self._read_until_ms)
-                self._watch.read_again(self._now_s)
+        if intent.role is not OrderRole.STOP or held is None or intent.side is held.side.opening:
+            return
+        if working.rests is not None and working.rests < min(held.size, working.order.remaining):
+            self._read_fills(self._read_until_ms)
+            self._watch.read_again(self._now_s)
 
     def _take_asked(self, event: OrderAsked) -> None:
         self._asked = {number: asked for number, asked in self._asked.items() if asked != ("order", event.cloid)}
