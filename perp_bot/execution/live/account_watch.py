@@ -13,7 +13,7 @@ from perp_bot.execution.live.reconcile import Difference, Drift
 from perp_bot.execution.live.voice import Voice
 
 READ_EVERY_S = 60.0
-READ_AGAIN_S, READ_AGAIN_MAX_S = 1.0, 10.0
+READ_AGAIN_S, READ_AGAIN_MAX_S = 1.0, 7.0  # never in step with orders that are tried again every 5 s
 _BLOCKING = frozenset(Drift) - {Drift.FOREIGN_ORDER, Drift.PRICE}
 _RESTS = (OrderState.OPEN, OrderState.PARTLY_FILLED)
 

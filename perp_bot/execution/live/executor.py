@@ -468,8 +468,9 @@ class LiveExecutor:
         position = self._positions.get(intent.symbol)
         if reason == Reason.TRIGGER_PX and intent.role is OrderRole.STOP and position is not None:
             self._guard.stop_was_passed(position, intent.reason, self._now_ms, self._now_s)
-        if reason == Reason.REDUCE_ONLY:
-            self._read_fills(self._read_until_ms)  # the position is gone, or turned: the stream has not told
+        if reason == Reason.REDUCE_ONLY or (reason == Reason.MINIMUM and intent.reduce_only):
+            # The position is gone or turned, or larger than what was to close all of it: the stream has not told.
+            self._read_fills(self._read_until_ms)
             self._watch.read_again(self._now_s)
         working.then_takes = False  # a refusal is not answered by taking what was refused
         self._end(working, OrderState.CANCELLED if reason == Reason.NO_MATCH else OrderState.REJECTED, text)

@@ -441,9 +441,9 @@ class Bench:
         if live != resting:
             return f"live orders {live}, the venue's are {resting}"
         believed, true = self.executor.coverage(SYMBOL), self.true_coverage()
-        if held != 0 and believed != true:
+        if held != 0 and (believed is None or believed > true):
             return f"coverage {true} at the venue, {believed} believed"
-        if held != 0 and true < 1 and not self._is_passed_of_others():
+        if held != 0 and believed != 1 and not self._is_passed_of_others():
             return f"coverage {true}"
         if held == 0 and resting - self._entries_of_now():
             return f"orders rest behind a closed position: {resting}"
