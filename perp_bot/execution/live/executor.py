@@ -93,6 +93,7 @@ FILLS_WAIT_S = 0.3  # an answer that names a fill, and the stream that has not t
 FILL_READS = 2  # after which a reduce-only order has filled no more than the fills that were read
 WORD_WAIT_S = 0.5  # a cancel that was taken, and the stream that has not told what it left
 FILLS_BEFORE_MS = 60_000  # fills are read again from a little earlier
+LOOK_BACK_MAX_MS = 7 * 24 * HOUR_MS  # while a position differs, ten times farther back with each read
 EXPIRED_MARGIN_MS = 5_000
 FLATTEN_UNKNOWN = "flatten_unknown"  # why a position is closed that perpbot did not open
 _CANCELED = "canceled"  # the venue's word for what was cancelled by request
@@ -143,6 +144,7 @@ class LiveExecutor:
         self._contexts: dict[str, AssetContext] = {}
         self._seen_fills: set[str] = set()
         self._read_until_ms = baseline_ms  # up to then every fill has been read; the stream alone may have lost one
+        self._look_back_ms = 0
         self._reading: dict[int, int] = {}  # reads of fills under way: when they were asked for
         self._events: list[OrderEvent] = []
         self._funding: list[FundingPayment] = []
@@ -561,7 +563,10 @@ class LiveExecutor:
         if lost is not None:
             self._end_strays()
         if lost is not None and self._watch.has_suspects:
-            self._read_fills(self._read_until_ms)
+            # What stays different may be a fill from before the stored ones, lost by an earlier run.
+            self._look_back_ms = min(LOOK_BACK_MAX_MS, self._look_back_ms * 10) if self._watch.position_differs else 0
+            self._read_fills(max(self._baseline_ms, self._read_until_ms - self._look_back_ms))
+            self._look_back_ms = max(self._look_back_ms, FILLS_BEFORE_MS)
 
     def _end_strays(self) -> None:
         """Cancel orders of ours that the venue has resting, seen twice, though they ended here (untraced ones).

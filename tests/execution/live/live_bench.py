@@ -142,6 +142,7 @@ class Bench:
     closing: bool = False
     book: bool = True
     latched: bool = False
+    asked: list[Command] = field(default_factory=list)  # every command that was served
     sent: list[SendAction] = field(default_factory=list)
     replaced: set[str] = field(default_factory=set)  # stops that were live while another was the good one
     needless: set[str] = field(default_factory=set)  # stops that were live while nothing was held
@@ -312,6 +313,7 @@ class Bench:
     def serve(self, index: int, fate: str = "ok") -> None:
         """Let the venue meet one command. Fates of an action: see `_act`; of a read: ok, fail."""
         command = self.port.inbox.pop(index)
+        self.asked.append(command)
         if isinstance(command, SendAction):
             self._act(command, fate)
         elif fate == "fail":
