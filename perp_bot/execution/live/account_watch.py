@@ -13,8 +13,9 @@ from perp_bot.execution.live.reconcile import Difference, Drift
 from perp_bot.execution.live.voice import Voice
 
 READ_EVERY_S = 60.0
-READ_AGAIN_S, READ_AGAIN_MAX_S = 1.0, 10.0
+READ_AGAIN_S, READ_AGAIN_MAX_S = 1.0, 7.0  # never in step with orders that are tried again every 5 s
 _BLOCKING = frozenset(Drift) - {Drift.FOREIGN_ORDER, Drift.PRICE}
+_OF_POSITIONS = frozenset({Drift.PHANTOM, Drift.ORPHAN, Drift.SIDE, Drift.SIZE})
 _RESTS = (OrderState.OPEN, OrderState.PARTLY_FILLED)
 
 _Key = tuple[str, str, int | None, str | None]
@@ -104,6 +105,11 @@ class AccountWatch:
     def has_suspects(self) -> bool:
         """Whether the last read showed a difference."""
         return bool(self._suspects)
+
+    @property
+    def position_differs(self) -> bool:
+        """Whether two reads have shown a position that is not as in the books."""
+        return any(item.kind in _OF_POSITIONS for item in self.drift)
 
     def _tell(self, confirmed: tuple[Difference, ...]) -> None:
         """Tell new differences in one batch, and their end."""

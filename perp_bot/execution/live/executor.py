@@ -98,6 +98,7 @@ FILLS_WAIT_S = 0.3  # an answer that names a fill, and the stream that has not t
 FILL_READS = 2  # after which a reduce-only order has filled no more than the fills that were read
 WORD_WAIT_S = 0.5  # a cancel that was taken, and the stream that has not told what it left
 FILLS_BEFORE_MS = 60_000  # fills are read again from a little earlier
+LOOK_BACK_MAX_MS = 7 * 24 * HOUR_MS  # while a position differs, ten times farther back with each read
 EXPIRED_MARGIN_MS = 5_000
 BUDGET_EVERY_S = 60.0
 FLATTEN_UNKNOWN = "flatten_unknown"  # why a position is closed that perpbot did not open
@@ -149,6 +150,7 @@ class LiveExecutor:
         self._contexts: dict[str, AssetContext] = {}
         self._seen_fills: set[str] = set()
         self._read_until_ms = baseline_ms  # up to then every fill has been read; the stream alone may have lost one
+        self._look_back_ms = 0
         self._reading: dict[int, int] = {}  # reads of fills under way: when they were asked for
         self._events: list[OrderEvent] = []
         self._funding: list[FundingPayment] = []
@@ -498,8 +500,9 @@ class LiveExecutor:
         position = self._positions.get(intent.symbol)
         if reason == Reason.TRIGGER_PX and intent.role is OrderRole.STOP and position is not None:
             self._guard.stop_was_passed(position, intent.reason, self._now_ms, self._now_s)
-        if reason == Reason.REDUCE_ONLY:
-            self._read_fills(self._read_until_ms)  # the position is gone, or turned: the stream has not told
+        if reason == Reason.REDUCE_ONLY or (reason == Reason.MINIMUM and intent.reduce_only):
+            # The position is gone or turned, or larger than what was to close all of it: the stream has not told.
+            self._read_fills(self._read_until_ms)
             self._watch.read_again(self._now_s)
         working.then_takes = False  # a refusal is not answered by taking what was refused
         self._end(working, OrderState.CANCELLED if reason == Reason.NO_MATCH else OrderState.REJECTED, text)
@@ -552,7 +555,7 @@ class LiveExecutor:
         """Read the fills when the venue shrank a stop below what the books hold: it holds less."""
         intent = working.order.intent
         held = self._positions.get(intent.symbol)
-        if intent.role is not OrderRole.STOP or held is None or intent.side is not held.side.closing:
+        if intent.role is not OrderRole.STOP or held is None or intent.side is held.side.opening:
             return
         if working.rests is not None and working.rests < min(held.size, working.order.remaining):
             self._read_fills(self._read_until_ms)
@@ -598,7 +601,10 @@ class LiveExecutor:
         if lost is not None:
             self._end_strays()
         if lost is not None and self._watch.has_suspects:
-            self._read_fills(self._read_until_ms)
+            # What stays different may be a fill from before the stored ones, lost by an earlier run.
+            self._look_back_ms = min(LOOK_BACK_MAX_MS, self._look_back_ms * 10) if self._watch.position_differs else 0
+            self._read_fills(max(self._baseline_ms, self._read_until_ms - self._look_back_ms))
+            self._look_back_ms = max(self._look_back_ms, FILLS_BEFORE_MS)
 
     def _end_strays(self) -> None:
         """Cancel orders of ours that the venue has resting, seen twice, though they ended here (untraced ones).

@@ -153,6 +153,7 @@ class Bench:
     closing: bool = False
     book: bool = True
     latched: bool = False
+    asked: list[Command] = field(default_factory=list)  # every command that was served
     sent: list[SendAction] = field(default_factory=list)
     replaced: set[str] = field(default_factory=set)  # stops that were live while another was the good one
     needless: set[str] = field(default_factory=set)  # stops that were live while nothing was held
@@ -323,6 +324,7 @@ class Bench:
     def serve(self, index: int, fate: str = "ok") -> None:
         """Let the venue meet one command. Fates of an action: see `_act`; of a read: ok, fail."""
         command = self.port.inbox.pop(index)
+        self.asked.append(command)
         if isinstance(command, SendAction):
             self._act(command, fate)
         elif fate == "fail":
@@ -452,9 +454,9 @@ class Bench:
         if live != resting:
             return f"live orders {live}, the venue's are {resting}"
         believed, true = self.executor.coverage(SYMBOL), self.true_coverage()
-        if held != 0 and believed != true:
+        if held != 0 and (believed is None or believed > true):
             return f"coverage {true} at the venue, {believed} believed"
-        if held != 0 and true < 1 and not self._is_passed_of_others():
+        if held != 0 and believed != 1 and not self._is_passed_of_others():
             return f"coverage {true}"
         if held == 0 and resting - self._entries_of_now():
             return f"orders rest behind a closed position: {resting}"

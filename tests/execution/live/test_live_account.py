@@ -432,3 +432,20 @@ def test_another_ones_bare_position_is_told_and_never_closed() -> None:
     assert bench.venue.position == 1
     assert not bench.executor.is_closing("BTC")
     assert sum("covered by a resting stop" in told.text for told in bench.told) == 1
+
+
+def test_a_fill_that_an_earlier_run_lost_is_looked_for_farther_back() -> None:
+    """A later one was stored: while the position differs, fills are read from ever farther back."""
+    bench = begun()
+    bench.venue.outside(OrderSide.BUY, "1")
+    bench.venue.stream.clear()
+    bench.begin(3 * 3_600.0)
+    bench.venue.outside(OrderSide.BUY, "0.5")
+    bench.hear_all()
+    bench.restart()
+    bench.serve_all()
+    assert bench.executor.positions[0].size == D("0.5")
+    assert bench.quiesce(400.0) <= 250.0
+    assert bench.executor.positions[0].size == D("1.5")
+    oldest = min(command.since_ms for command in bench.asked if isinstance(command, ReadFills))
+    assert oldest == bench.baseline_ms - 60_000  # the account's life before perpbot is none of its business

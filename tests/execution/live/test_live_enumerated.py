@@ -53,7 +53,9 @@ def answer(bench: Bench, kind: str, fate: str) -> None:
 def entries() -> Iterator[tuple[str, str, str, str, str, str]]:
     """What the limit meets, what fills it, how that is heard, what its cancel meets, what fills meanwhile, the rest."""
     rests = ("ok", "lost", "vanished", "untraced", Reason.NO_MATCH.value)
-    yield from product(REACHES, ("0", "0.4", "1"), HEARD, CANCELS, ("0", "0.3"), rests)
+    cancels = (("ok", "0"), ("ok", "0.3"), ("lost", "0"), ("vanished", "0.3"), ("not_sent", "0"))
+    for place, filled, heard, (cancel, late), rest in product(REACHES, ("0", "0.4", "1"), HEARD, cancels, rests):
+        yield place, filled, heard, cancel, late, rest
     yield from product(FAILS, ("0",), ("in order",), ("ok",), ("0",), rests)
 
 

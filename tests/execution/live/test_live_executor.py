@@ -745,3 +745,16 @@ def test_a_stop_that_the_venue_shrinks_tells_that_it_holds_less() -> None:
     assert bench.executor.positions[0].size == D("0.5")
     assert bench.quiesce() <= 3.0
     assert len([c for c in bench.sent if c.action["type"] == "order"]) == 2
+
+
+def test_a_close_below_the_minimum_tells_that_the_venue_holds_more() -> None:
+    """0.05 are 5 USD, which only a whole position may be: the fill that was lost is read, all of it is closed."""
+    bench = begun()
+    bench.venue.match(resting_entry(bench), D("0.05"))
+    bench.serve_all()
+    bench.venue.outside(OrderSide.BUY, "0.5")
+    bench.venue.stream.clear()
+    bench.close()
+    bench.serve_all()
+    assert bench.quiesce() <= 3.0
+    assert bench.venue.position == 0

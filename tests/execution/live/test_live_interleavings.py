@@ -169,7 +169,7 @@ def play(bench: Bench, script: list[Move]) -> None:
 SAFE = ("settle", "settle", "lose", "match", "match", "wait", "wait")
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=120, derandomize=True, deadline=None)
 @given(moves(*SAFE, "mark", "cancel"))
 def test_an_entry_with_its_fallback_never_fills_beyond_its_size(script: list[Move]) -> None:
     """Limit and remainder together stay within the intent, whatever is lost, refused, late or told twice."""
@@ -179,7 +179,7 @@ def test_an_entry_with_its_fallback_never_fills_beyond_its_size(script: list[Mov
     play(bench, script)
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=120, derandomize=True, deadline=None)
 @given(moves(*SAFE, "mark", "stop"))
 def test_a_moved_stop_leaves_no_gap(script: list[Move]) -> None:
     """The old stop goes once the new one rests; the position is covered again, or closed, when the venue accepts."""
@@ -188,7 +188,7 @@ def test_a_moved_stop_leaves_no_gap(script: list[Move]) -> None:
     play(bench, script)
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=120, derandomize=True, deadline=None)
 @given(moves(*SAFE, "mark"), st.booleans())
 def test_a_close_ends_flat(script: list[Move], has_entry: bool) -> None:
     """Closing goes on until the position is gone, and never through zero, even with the entry still working."""
@@ -205,7 +205,7 @@ def test_a_close_ends_flat(script: list[Move], has_entry: bool) -> None:
     assert bench.venue.position == 0
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=120, derandomize=True, deadline=None)
 @given(moves(*SAFE, "mark", "stop", "close", "cancel", "restart", "restart", "land", most=35))
 def test_a_restart_at_any_moment_converges(script: list[Move]) -> None:
     """Killed with any of its last writes lost, the loop finds its orders again and nothing is doubled."""
@@ -215,7 +215,7 @@ def test_a_restart_at_any_moment_converges(script: list[Move]) -> None:
     play(bench, script)
 
 
-@settings(max_examples=200, derandomize=True, deadline=None)
+@settings(max_examples=120, derandomize=True, deadline=None)
 @given(
     moves(*SAFE, "mark", "stop", "close", "cancel", "restart", "outside", "outside", most=35),
     st.sampled_from(("protect", "adopt", "flatten", "refuse")),
