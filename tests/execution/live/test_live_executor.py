@@ -758,3 +758,16 @@ def test_a_close_below_the_minimum_tells_that_the_venue_holds_more() -> None:
     bench.serve_all()
     assert bench.quiesce() <= 3.0
     assert bench.venue.position == 0
+
+
+def test_an_entry_that_still_rests_goes_with_its_position() -> None:
+    """0.4 of it was stopped out: the other 0.6 may not open the trade again."""
+    bench = begun()
+    cloid = resting_entry(bench)
+    bench.venue.match(cloid, D("0.4"))
+    bench.serve_all()
+    bench.venue.set_mark(D(90))
+    bench.serve_all()
+    assert bench.venue.orders[cloid].status == "canceled"
+    assert bench.stored()[0][cloid].note == "its position was closed"
+    bench.quiesce()
