@@ -13,6 +13,7 @@ from perp_bot.core.types import OrderRole, OrderSide, OrderState, OrderType, Sid
 from perp_bot.data.limiter import RequestClass
 from perp_bot.execution.live.commands import AskForOrder, SendAction
 from perp_bot.execution.live.outside import OUTSIDE
+from perp_bot.execution.live.protection import Protection, protection
 from perp_bot.execution.live.rejections import Reason
 
 
@@ -771,3 +772,25 @@ def test_an_entry_that_still_rests_goes_with_its_position() -> None:
     assert bench.venue.orders[cloid].status == "canceled"
     assert bench.stored()[0][cloid].note == "its position was closed"
     bench.quiesce()
+
+
+def test_a_stop_that_is_on_its_way_is_not_placed_again() -> None:
+    """Its answer takes three seconds: one is enough."""
+    bench = begun()
+    bench.venue.match(resting_entry(bench), D(1))
+    bench.hear_all()
+    for _ in range(12):
+        bench.run_pass(dt=0.25)
+    assert len(bench.commands(SendAction)) == 1
+    bench.serve_all()
+    assert bench.true_coverage() == 1
+
+
+def test_a_stop_of_the_other_side_covers_nothing() -> None:
+    """A sell stop does not protect a short, and is none that may replace its own."""
+    bench = held()
+    (stop,) = bench.executor.live_orders
+    (position,) = bench.executor.positions
+    short = replace(position, side=Side.SHORT)
+    assert protection(short, [stop]) == Protection(D(0), is_wanted=True)
+    assert protection(position, [stop]) == Protection(D(1), is_wanted=False, is_good=True)
