@@ -794,3 +794,17 @@ def test_a_stop_of_the_other_side_covers_nothing() -> None:
     short = replace(position, side=Side.SHORT)
     assert protection(short, [stop]) == Protection(D(0), is_wanted=True)
     assert protection(position, [stop]) == Protection(D(1), is_wanted=False, is_good=True)
+
+
+def test_closing_orders_follow_one_another_and_never_overlap() -> None:
+    """The exit's answer takes three seconds: no other is sent, and it is known that the coin is being closed."""
+    bench = held()
+    bench.close()
+    for _ in range(12):
+        bench.run_pass(dt=0.25)
+    assert len(bench.commands(SendAction)) == 1
+    assert bench.executor.is_closing("BTC")
+    assert not bench.executor.move_stop("BTC", 95.0, bench.now_ms)
+    bench.serve_all()
+    assert bench.venue.position == 0
+    assert not bench.executor.is_closing("BTC")
