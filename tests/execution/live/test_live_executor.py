@@ -808,3 +808,16 @@ def test_closing_orders_follow_one_another_and_never_overlap() -> None:
     bench.serve_all()
     assert bench.venue.position == 0
     assert not bench.executor.is_closing("BTC")
+
+
+def test_a_cancel_that_was_taken_and_not_told_of_is_asked_for_soon() -> None:
+    """The stream lost the word: half a second, not the next minute's read."""
+    bench = begun()
+    cloid = resting_entry(bench)
+    bench.executor.cancel(cloid, bench.now_ms, "conditions no longer hold")
+    bench.serve(0)
+    bench.venue.stream.clear()
+    bench.deliver()
+    bench.run_pass(dt=0.6)
+    bench.serve_all()
+    assert last_state(bench, cloid) is OrderState.CANCELLED
