@@ -13,6 +13,7 @@ from perp_bot.core.types import OrderRole, OrderSide, OrderState, OrderType, Sid
 from perp_bot.data.limiter import RequestClass
 from perp_bot.execution.live.commands import AskForOrder, SendAction
 from perp_bot.execution.live.outside import OUTSIDE
+from perp_bot.execution.live.protection import Protection, protection
 from perp_bot.execution.live.rejections import Reason
 
 
@@ -758,3 +759,65 @@ def test_a_close_below_the_minimum_tells_that_the_venue_holds_more() -> None:
     bench.serve_all()
     assert bench.quiesce() <= 3.0
     assert bench.venue.position == 0
+
+
+def test_an_entry_that_still_rests_goes_with_its_position() -> None:
+    """0.4 of it was stopped out: the other 0.6 may not open the trade again."""
+    bench = begun()
+    cloid = resting_entry(bench)
+    bench.venue.match(cloid, D("0.4"))
+    bench.serve_all()
+    bench.venue.set_mark(D(90))
+    bench.serve_all()
+    assert bench.venue.orders[cloid].status == "canceled"
+    assert bench.stored()[0][cloid].note == "its position was closed"
+    bench.quiesce()
+
+
+def test_a_stop_that_is_on_its_way_is_not_placed_again() -> None:
+    """Its answer takes three seconds: one is enough."""
+    bench = begun()
+    bench.venue.match(resting_entry(bench), D(1))
+    bench.hear_all()
+    for _ in range(12):
+        bench.run_pass(dt=0.25)
+    assert len(bench.commands(SendAction)) == 1
+    bench.serve_all()
+    assert bench.true_coverage() == 1
+
+
+def test_a_stop_of_the_other_side_covers_nothing() -> None:
+    """A sell stop does not protect a short, and is none that may replace its own."""
+    bench = held()
+    (stop,) = bench.executor.live_orders
+    (position,) = bench.executor.positions
+    short = replace(position, side=Side.SHORT)
+    assert protection(short, [stop]) == Protection(D(0), is_wanted=True)
+    assert protection(position, [stop]) == Protection(D(1), is_wanted=False, is_good=True)
+
+
+def test_closing_orders_follow_one_another_and_never_overlap() -> None:
+    """The exit's answer takes three seconds: no other is sent, and it is known that the coin is being closed."""
+    bench = held()
+    bench.close()
+    for _ in range(12):
+        bench.run_pass(dt=0.25)
+    assert len(bench.commands(SendAction)) == 1
+    assert bench.executor.is_closing("BTC")
+    assert not bench.executor.move_stop("BTC", 95.0, bench.now_ms)
+    bench.serve_all()
+    assert bench.venue.position == 0
+    assert not bench.executor.is_closing("BTC")
+
+
+def test_a_cancel_that_was_taken_and_not_told_of_is_asked_for_soon() -> None:
+    """The stream lost the word: half a second, not the next minute's read."""
+    bench = begun()
+    cloid = resting_entry(bench)
+    bench.executor.cancel(cloid, bench.now_ms, "conditions no longer hold")
+    bench.serve(0)
+    bench.venue.stream.clear()
+    bench.deliver()
+    bench.run_pass(dt=0.6)
+    bench.serve_all()
+    assert last_state(bench, cloid) is OrderState.CANCELLED
