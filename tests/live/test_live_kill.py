@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from live_rig import LiveRig
-from test_scenarios import to_entry
 
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(90)]
 
@@ -27,7 +26,7 @@ def owner_buys(rig: LiveRig) -> None:
 
 def hold_two(rig: LiveRig) -> None:
     """Go on until the venue holds our ETH short and the owner's BTC long, each covered."""
-    to_entry(rig)
+    rig.to_entry()
     rig.await_held("ETH")
     owner_buys(rig)
     assert set(rig.held) == {"BTC", "ETH"}
@@ -37,7 +36,7 @@ def hold_two(rig: LiveRig) -> None:
 def test_a_kill_cancels_the_resting_entry_and_keeps_the_stop(tmp_path: Path) -> None:
     """Nothing adds exposure any more, and what is held stays covered."""
     with rig_of(tmp_path) as rig:
-        to_entry(rig)
+        rig.to_entry()
         owner_buys(rig)
         assert [order["coin"] for order in rig.resting_entries] == ["ETH"]
         (stop,) = rig.stops

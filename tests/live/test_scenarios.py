@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from live_rig import AGENT, BTC_LONG, OTHER_AGENT, OWNER, LiveRig
@@ -20,13 +19,6 @@ SHRUNK = pytest.mark.xfail(
     reason="a stop that the venue shrank counts as part filled, its fill is waited for without end: cce1340 on props",
 )
 NEAR_STOP = {"risk": {"max_loss_per_trade_pct": 0.001, "cooldown_seconds": 3600}, "trading": {"symbols": ["BTC"]}}
-
-
-def to_entry(rig: LiveRig, **faults: Any) -> None:
-    """Start, and set faults before the close at which the ETH short is decided."""
-    rig.start()
-    rig.venue.set_faults(**faults)
-    rig.step("15m")
 
 
 def leave(rig: LiveRig) -> None:
@@ -56,7 +48,7 @@ def test_without_faults_a_round_trip_is_protected_and_closed(tmp_path: Path) -> 
 def test_an_entry_that_was_taken_and_not_answered_is_found(shape: str, tmp_path: Path) -> None:
     """The order rests at the venue; it is asked for, never sent again."""
     with LiveRig(tmp_path) as rig:
-        to_entry(rig, lost_answer={"on": ["order"], "times": 1, "as": shape})
+        rig.to_entry(lost_answer={"on": ["order"], "times": 1, "as": shape})
         assert len(rig.resting_entries) == 1
         rig.await_held()
         assert rig.held == {"ETH": ETH_SIZE}
@@ -67,7 +59,7 @@ def test_an_entry_that_was_taken_and_not_answered_is_found(shape: str, tmp_path:
 def test_a_trade_of_which_no_action_is_ever_answered(tmp_path: Path) -> None:
     """Entry, cancel, taker, stop and exit are all taken and not answered: each is settled by asking."""
     with LiveRig(tmp_path) as rig:
-        to_entry(rig, lost_answer={"on": ["exchange"]})
+        rig.to_entry(lost_answer={"on": ["exchange"]})
         rig.await_held()
         assert rig.held == {"ETH": ETH_SIZE}
         rig.check()
@@ -78,7 +70,7 @@ def test_a_trade_of_which_no_action_is_ever_answered(tmp_path: Path) -> None:
 def test_an_answer_that_comes_after_the_timeout(kind: str, tmp_path: Path) -> None:
     """Carried out at once, answered when nobody waits any more."""
     with LiveRig(tmp_path) as rig:
-        to_entry(rig)
+        rig.to_entry()
         rig.venue.set_faults(late_answer_ms={"amount": 6_500, "on": [kind], "times": 1})
         rig.await_held()
         rig.check()
@@ -102,7 +94,7 @@ def test_an_order_that_lands_after_its_sender_gave_up_is_made_impossible(tmp_pat
 def test_a_nonce_that_is_refused_doubles_nothing(shape: str, tmp_path: Path) -> None:
     """What a nonce that counts as used has done is asked for; the others are a refusal."""
     with LiveRig(tmp_path) as rig:
-        to_entry(rig, nonce_refused={"as": shape, "on": ["order"], "times": 1})
+        rig.to_entry(nonce_refused={"as": shape, "on": ["order"], "times": 1})
         rig.step("1m", 2)
         rig.check()
         rig.step("15m")
@@ -127,7 +119,7 @@ def test_nonces_that_are_refused_cannot_keep_a_position_bare(tmp_path: Path) -> 
 def test_an_entry_that_is_refused_leaves_nothing(tmp_path: Path) -> None:
     """For want of margin, say: it is over."""
     with LiveRig(tmp_path) as rig:
-        to_entry(rig, order_error={"times": 1})
+        rig.to_entry(order_error={"times": 1})
         rig.step("1m", 2)
         assert rig.held == {}
         assert rig.resting == []
@@ -138,7 +130,7 @@ def test_an_entry_that_is_refused_leaves_nothing(tmp_path: Path) -> None:
 def test_stops_that_are_refused_are_placed_again(tmp_path: Path) -> None:
     """Twice refused, whatever the reason given: the position is covered within the grace."""
     with LiveRig(tmp_path, settings={"execution": {"order_type": "taker"}}) as rig:
-        to_entry(rig)
+        rig.to_entry()
         rig.step("1m")
         rig.check()
         assert rig.held
@@ -153,7 +145,7 @@ def test_a_position_whose_stops_are_all_refused_is_closed(tmp_path: Path) -> Non
     """No stop for twice the grace: better flat than bare."""
     settings = {"execution": {"order_type": "taker", "protection_grace_seconds": 0.5}}
     with LiveRig(tmp_path, settings=settings) as rig:
-        to_entry(rig)
+        rig.to_entry()
         rig.step("1m")
         assert rig.held
         (stop,) = rig.stops
@@ -177,7 +169,7 @@ def test_an_exit_that_is_refused_is_followed_by_another(tmp_path: Path) -> None:
 def test_a_part_filled_entry_is_a_position(then: str, tmp_path: Path) -> None:
     """Part filled at once, the rest cancelled by the venue or left in the book: what is held is covered."""
     with LiveRig(tmp_path) as rig:
-        to_entry(rig, part_fill={"amount": 0.4, "times": 1, "then": then})
+        rig.to_entry(part_fill={"amount": 0.4, "times": 1, "then": then})
         rig.until("a part is held", lambda: rig.held)
         rig.until("it is covered", rig.is_protected)
         rig.check()
@@ -242,7 +234,7 @@ def test_messages_about_the_account_that_are_lost_doubled_or_out_of_order(
 ) -> None:
     """What the stream does not tell is read; what it tells twice counts once."""
     with LiveRig(tmp_path) as rig:
-        to_entry(rig, **fault)
+        rig.to_entry(**fault)
         rig.await_held()
         rig.check()
         leave(rig)
@@ -251,7 +243,7 @@ def test_messages_about_the_account_that_are_lost_doubled_or_out_of_order(
 def test_an_entry_that_rests_when_the_stream_goes_is_cancelled(tmp_path: Path) -> None:
     """What it leaves must not be taken on prices that nobody knows any more."""
     with LiveRig(tmp_path) as rig:
-        to_entry(rig)
+        rig.to_entry()
         assert len(rig.resting_entries) == 1
         rig.venue.set_faults(status_502={"on": ["ws"]})
         rig.venue.close_sockets()
@@ -407,7 +399,7 @@ def test_the_owner_cancels_our_stop(tmp_path: Path) -> None:
 def test_the_owner_cancels_our_entry(tmp_path: Path) -> None:
     """It stays cancelled: what the owner ended is not taken at the market."""
     with LiveRig(tmp_path) as rig:
-        to_entry(rig)
+        rig.to_entry()
         (entry,) = rig.resting_entries
         rig.owner_acts({"type": "cancel", "cancels": [{"a": 1, "o": entry["oid"]}]})
         rig.step("1m", 2)
@@ -443,7 +435,7 @@ def test_the_account_mode_is_changed_from_outside_while_held(tmp_path: Path) -> 
 def test_a_venue_whose_clock_is_off_by_minutes(minutes: int, tmp_path: Path) -> None:
     """Entries expire by the venue's clock: none is taken late, none twice."""
     with LiveRig(tmp_path) as rig:
-        to_entry(rig, clock_skew_ms=minutes * 60_000)
+        rig.to_entry(clock_skew_ms=minutes * 60_000)
         rig.step("1m", 2)
         rig.check()
         rig.step("15m")
@@ -475,8 +467,7 @@ def test_everything_at_once(tmp_path: Path) -> None:
     """Answers and messages are lost, some doubled and out of order, reads fail now and then, and a kill -9."""
     with LiveRig(tmp_path) as rig:
         told = ["orderUpdates", "userFills", "userEvents"]
-        to_entry(
-            rig,
+        rig.to_entry(
             lost_answer={"on": ["order"], "times": 2},
             drop={"amount": 0.4, "on": told},
             duplicate={"amount": 0.5, "on": told},
