@@ -215,9 +215,14 @@ class VenueThread:
             self._put_event(ActionAnswered(command.number, ActionOutcome.NOT_SENT, text=str(error)))
             return
         wait_s, began_s = _WAIT_S.get(command.cls, 0.0), monotonic_s()
-        outcome = sender.sign_and_post(
-            command.action, nonce, command.expires_after, request_class=command.cls, max_wait_s=wait_s
-        )
+        try:
+            outcome = sender.sign_and_post(
+                command.action, nonce, command.expires_after, request_class=command.cls, max_wait_s=wait_s
+            )
+        except Exception as error:
+            # Whatever broke, the request may have left: its nonce is known, so that what became of it can be asked.
+            LOG.exception("venue thread: unexpected failure while sending")
+            outcome = Unknown(f"unexpected failure: {error!r}")
         if isinstance(outcome, NotSent) and (outcome.reached_venue or job.tries):
             # Whatever answered may stand before the venue: only the same nonce may go out again.
             if job.tries < len(SAME_NONCE_AGAIN_S):

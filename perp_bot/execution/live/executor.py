@@ -178,6 +178,9 @@ class LiveExecutor:
         if known is not None:
             self._events.append(OrderUpdate(known))
             return
+        if self._identities.is_used(intent.cloid):
+            LOG.error("%s %s: its client order id was used before; not sent again", intent.role, intent.symbol)
+            return
         self._identities.use((intent.cloid,))
         working = self._live[intent.cloid] = Working(orders.new_order(intent))
         if intent.role is OrderRole.EXIT:

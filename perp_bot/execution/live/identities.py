@@ -31,6 +31,10 @@ class Identities:
         """Note client order ids that are taken."""
         self._used.update(cloids)
 
+    def is_used(self, cloid: str) -> bool:
+        """Whether a client order id is taken."""
+        return cloid in self._used
+
     def bind(self, oid: int, cloid: str) -> None:
         """Note the venue's id of an order of ours."""
         self._cloids[oid] = cloid
