@@ -77,6 +77,7 @@ def test_hundreds_of_random_kills_converge(seed: int, tmp_path: Path) -> None:
     rng = random.Random(seed)
     settings = {"risk": {"session_drawdown_pct": 0.9, "cooldown_seconds": 60}}
     with LiveRig(tmp_path, settings=settings) as rig:
+        rig.venue.set_limits(weight_per_minute=1_000_000)  # many starts in one minute of a stepped venue
         kills = revive(rig, rng)
         while kills < KILLS // 2:
             kills += step_condemned(rig, rng)
