@@ -14,6 +14,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from decimal import Decimal
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -182,7 +183,7 @@ class Daemon:
             if claimed is not None:
                 journal.put(claimed)
             journal.put(meta_row(market.instruments.values(), self._clock.now_ms()))
-            start, ports = (None, None) if account is None else self._begin_live(account, market, reader, journal)
+            start, ports = (None, None) if account is None else self._begin_live(account, market, reader)
             desk = self._rebuild(strategy, market, reader, ports)
             desk.outside = recording.outside
             refuse_earlier(desk.handled_ms, self._clock.now_ms())
@@ -190,7 +191,8 @@ class Daemon:
             auditor = Auditor(paths.db, desk.account.start_cash, desk.source)
         self._refuse_unwatched(desk)
         self._refuse_when_halted(desk)
-        journal.put(StateRow(desk.state_key("start_cash"), str(desk.account.start_cash), self._clock.now_ms()))
+        if start is None:  # a live session stores it with the account as it was found
+            journal.put(StateRow(desk.state_key("start_cash"), str(desk.account.start_cash), self._clock.now_ms()))
         recording.begin(writer)
         server = self._serve(stack, desk)
         builder = self._builder(desk, market, server, journal, auditor, venue)
@@ -240,9 +242,7 @@ class Daemon:
         session.notes.say("STOPPED", text, stopped_ms)
         recording.stop((text, stopped_ms))
 
-    def _begin_live(
-        self, account: LiveAccount, market: MarketData, reader: Reader, journal: Journal
-    ) -> tuple[LiveStart, LivePorts]:
+    def _begin_live(self, account: LiveAccount, market: MarketData, reader: Reader) -> tuple[LiveStart, LivePorts]:
         """Read the account, set what must hold while it is flat, and begin or go on with its books."""
         now_ms = self._clock.now_ms()
         baseline, cash = reader.state(BASELINE), reader.state(state_key("start_cash", "live"))
@@ -253,12 +253,16 @@ class Daemon:
         if baseline is None or cash is None:
             account.refuse_unknown(start)
             baseline, cash = start.account.venue_ms or now_ms, start_cash_of(start.account)
-            journal.put(StateRow(BASELINE, baseline, now_ms))
         account.set_leverage(start.account, dict(market.instruments))
         account.thread.start()
-        valid_ms = entry_valid_ms(self._clock.speed)
-        is_first = known_ms is None
-        return start, LivePorts(account.thread, valid_ms, int(baseline), Decimal(str(cash)), is_first)
+        start = replace(
+            start,
+            baseline_ms=int(baseline),
+            start_cash=Decimal(str(cash)),
+            entry_valid_ms=entry_valid_ms(self._clock.speed),
+            is_first=known_ms is None,
+        )
+        return start, LivePorts.of(start, account.thread)
 
     def _rebuild(self, strategy: Strategy, market: MarketData, reader: Reader, live: LivePorts | None) -> Desk:
         return recovery.rebuild(

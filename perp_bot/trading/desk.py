@@ -75,7 +75,6 @@ class Desk:
     executor: PaperExecutor | LiveExecutor
     risk: RiskState
     force: bool = False
-    is_first_live: bool = False  # the database has not traded this account before
     book_max_age_ms: int = 15_000
     regime: Regime = Regime.NORMAL
     outside: Outside = field(default_factory=Outside)

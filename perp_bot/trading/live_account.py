@@ -35,6 +35,7 @@ from perp_bot.execution.venue_thread import VenueThread
 LOG = logging.getLogger(__name__)
 
 BASELINE = books.BASELINE
+LIVE_START = "live start"  # how a recording names what a session began with
 ENTRY_VALID_MS = 10_000
 _ENTRY_VALID_WALL_S = 2.0  # at a venue whose clock runs faster than the wall
 _STEPPED_VALID_MS = 60_000
@@ -50,6 +51,10 @@ class LiveStart:
     orders: tuple[RestingOrder, ...]
     fills: tuple[VenueFill, ...] = ()
     funding: tuple[VenueFunding, ...] = ()
+    baseline_ms: int = 0  # fills and funding until then belong to the account as it was found
+    start_cash: Decimal = Decimal(0)
+    entry_valid_ms: int = 0
+    is_first: bool = False  # this database has not traded the account before
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +63,13 @@ class LivePorts:
 
     port: VenuePort
     entry_valid_ms: int
-    baseline_ms: int  # fills and funding until then belong to the account as it was found
+    baseline_ms: int
     start_cash: Decimal
-    is_first: bool = False  # this database has not traded the account before
+
+    @classmethod
+    def of(cls, start: LiveStart, port: VenuePort) -> LivePorts:
+        """Return the ports of a session that begins so."""
+        return cls(port, start.entry_valid_ms, start.baseline_ms, start.start_cash)
 
 
 class NoPort:

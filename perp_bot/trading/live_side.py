@@ -11,7 +11,7 @@ from typing import get_args
 from perp_bot.core.account_events import AccountEvent, AccountRead, FillsReported, FundingReported
 from perp_bot.core.clock import monotonic_s
 from perp_bot.core.types import OrderIntent, OrderRole
-from perp_bot.data.db.rows import OrderRow
+from perp_bot.data.db.rows import OrderRow, StateRow
 from perp_bot.execution import orders
 from perp_bot.execution.live.executor import LiveExecutor
 from perp_bot.ops.crash_points import crash_point
@@ -19,7 +19,7 @@ from perp_bot.risk import kill_switch
 from perp_bot.trading.bookkeeping import Bookkeeper
 from perp_bot.trading.desk import Desk
 from perp_bot.trading.journal import Journal
-from perp_bot.trading.live_account import LiveStart
+from perp_bot.trading.live_account import BASELINE, LiveStart
 from perp_bot.trading.notes import Notes
 from perp_bot.trading.queue import Batch
 from perp_bot.trading.tripping import Tripping
@@ -43,25 +43,33 @@ class LiveSide:
         live = self._desk.live
         assert live is not None
         live.begin_pass(now_ms, self._desk.outside.ask("monotonic", float, monotonic_s))
-        if self._desk.is_first_live:
+        if start.is_first:
             live.find(start.account)
+            self._found(start, now_ms)
         live.on_event(FillsReported(start.fills))
         live.on_event(FundingReported(start.funding))
         self.follow_up(now_ms)
         live.on_event(AccountRead(0, start.account, start.orders))
         self.follow_up(now_ms)
 
+    def _found(self, start: LiveStart, now_ms: int) -> None:
+        """Store the account as it was found, in one transaction: after a crash all of it is known, or nothing."""
+        rows, _ = self._books.collect(now_ms)
+        cash = StateRow(self._desk.state_key("start_cash"), str(start.start_cash), now_ms)
+        self._journal.put(*rows, StateRow(BASELINE, start.baseline_ms, now_ms), cash)
+
     def begin_pass(self, batch: Batch, now_ms: int) -> bool:
         """Take the venue's answers and reports before anything else, and send what they make due."""
         live = self._desk.live
         if live is None:
             return False
-        live.begin_pass(now_ms, self._desk.outside.ask("monotonic", float, monotonic_s))
+        now_s = self._desk.outside.ask("monotonic", float, monotonic_s)
+        live.begin_pass(now_ms, now_s)
         for event in batch.events:
             if isinstance(event, _EVENTS):
                 live.on_event(event)
                 self._tripping.take(event, live, now_ms)
-        self._tripping.look(live, now_ms)
+        self._tripping.look(live, now_ms, now_s)
         return self.follow_up(now_ms)
 
     def follow_up(self, now_ms: int) -> bool:

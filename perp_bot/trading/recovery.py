@@ -88,7 +88,6 @@ def rebuild(
     desk = Desk(config, strategy, listed, kill_latch_path, account, executor, _risk(reader, source))
     desk.force = force
     desk.breakers = Breakers.from_json(reader.state(state_key("breakers", source)))
-    desk.is_first_live = live is not None and live.is_first
     desk.book_max_age_ms = book_max_age_ms
     latch = kill_switch.read(kill_latch_path)
     stored_kill = reader.state("kill")

@@ -29,6 +29,7 @@ from perp_bot.trading import recovery
 from perp_bot.trading.desk import Desk
 from perp_bot.trading.history import SeriesHistory
 from perp_bot.trading.journal import Journal
+from perp_bot.trading.live_account import LIVE_START, LivePorts, LiveStart, NoPort
 from perp_bot.trading.loop import Hooks
 from perp_bot.trading.needs import check_needs
 from perp_bot.trading.outside import Diverged, ReplayedOutside
@@ -92,6 +93,7 @@ class _Run:
         self._opening = opening
         self._outside = ReplayedOutside()
         self._clock = clock
+        self._start = _live_start_of(opening)
         config = recording.config(folder / "replay.db")
         strategy = registry.create(config.trading.strategy, config)
         listed = {item.symbol: item for item in opening.instruments}
@@ -99,6 +101,7 @@ class _Run:
             self._desk = recovery.rebuild(
                 config, strategy, lambda: listed, RuntimePaths(config.data.db_path).kill_latch, reader,
                 force=opening.force, book_max_age_ms=opening.book_max_age_ms,
+                live=None if self._start is None else LivePorts.of(self._start, NoPort()),
             )  # fmt: skip
         self._desk.killed = opening.killed
         self._desk.outside = self._outside
@@ -117,6 +120,7 @@ class _Run:
                 queue=EventQueue(), clock=self._clock, market=_NoMarket(self._listed), minutes=_NoMinutes(),
                 stored=_no_candles, tokens=TokenStore("replay"), push=lambda note: None,
                 alert=lambda kind, text, symbol: None, note_cash=_note_nothing, venue=opening.venue,
+                live_start=None if self._start is None else _no_start,
                 hooks=Hooks(lambda: None, lambda venue_ms: None, lambda: True, no_gap),
             ),
             now_ms=opening.now_ms,
@@ -149,6 +153,16 @@ class _Run:
 def request_of(cmd: str, args: object, pid: int, uid: int) -> ControlRequest:
     """Return a recorded control as a request that nobody waits for."""
     return ControlRequest(cmd, msgspec.convert(args, ControlArgs), Peer(pid, uid), float("inf"), lambda outcome: None)
+
+
+def _live_start_of(opening: Opening) -> LiveStart | None:
+    """Return the account that a recorded live session began with; None of one on paper."""
+    found = next((answer for _, name, answer in opening.answers if name == LIVE_START), None)
+    return None if found is None else msgspec.convert(found, LiveStart)
+
+
+def _no_start() -> LiveStart:
+    raise StoreError("a replay reads no account: the recorded one was not asked for")
 
 
 def _note_nothing(fills: int, payments: int, cash: Decimal) -> None:

@@ -23,7 +23,7 @@ from perp_bot.trading.controls import Controls
 from perp_bot.trading.desk import Desk
 from perp_bot.trading.downtime import Downtime, MinuteSource
 from perp_bot.trading.journal import Journal
-from perp_bot.trading.live_account import LiveStart
+from perp_bot.trading.live_account import LIVE_START, LiveStart
 from perp_bot.trading.loop import Hooks, Market, TradingLoop
 from perp_bot.trading.notes import Alert, Notes, Push
 from perp_bot.trading.outside import Outside
@@ -99,7 +99,7 @@ def open_session(
     controls.send_exit = loop.send_exit
     if ports.live_start is not None:
         # What is held is protected first: history takes a while, and nothing is decided before it.
-        loop.live_side.start(desk.outside.ask("live start", LiveStart, ports.live_start), now_ms)
+        loop.live_side.start(desk.outside.ask(LIVE_START, LiveStart, ports.live_start), now_ms)
     load_history()
     return Session(desk, journal, notes, loop)
 

@@ -19,6 +19,7 @@ LOG = logging.getLogger(__name__)
 
 KILLER = "the circuit breakers"
 _ACCOUNT_EVERY_MS = 50_000
+STALE_AFTER_S = 10.0  # a start, or one read that fails, is no stale stream
 
 
 class Tripping:
@@ -30,6 +31,7 @@ class Tripping:
         self._notes = notes
         self._read_ms: int | None = None
         self._has_killed = False
+        self._stale_since_s: float | None = None  # monotonic
 
     def take(self, event: AccountEvent, live: LiveExecutor, now_ms: int) -> None:
         """Take one event of the account side, after the executor has."""
@@ -43,12 +45,16 @@ class Tripping:
         elif isinstance(event, BudgetRead):
             self._desk.actions.take(event.used, event.cap, now_ms)
 
-    def look(self, live: LiveExecutor, now_ms: int) -> None:
+    def look(self, live: LiveExecutor, now_ms: int, now_s: float) -> None:
         """Look at the entries under way, the stream and the equity; release what is over."""
         self._look_at_entries(live, now_ms)
         desk = self._desk
-        if desk.venue_trouble is not None:
-            self._adopt(desk.breakers.on_stale(desk.venue_trouble, now_ms), now_ms)
+        if desk.venue_trouble is None:
+            self._stale_since_s = None
+        else:
+            self._stale_since_s = now_s if self._stale_since_s is None else self._stale_since_s
+            if now_s - self._stale_since_s >= STALE_AFTER_S:
+                self._adopt(desk.breakers.on_stale(desk.venue_trouble, now_ms), now_ms)
         state, over = desk.breakers.released(now_ms)
         self._adopt(state, now_ms)
         for name in over:
