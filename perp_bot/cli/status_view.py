@@ -36,6 +36,8 @@ def render(state: StateSnapshot, age_s: float) -> RenderableType:
     parts.append(_positions(state, age_s) if state.positions else Text("positions: none", style="dim"))
     if state.orders:
         parts.append(_orders(state))
+    if state.account.actions_left is not None:
+        parts.append(_actions(state))
     parts += [_signals(state), _fast_signals(state, age_s), _limits(state.limits)]
     return Group(*parts)
 
@@ -180,6 +182,14 @@ def _orders(state: StateSnapshot) -> Table:
             row.symbol, row.role, row.side, row.order_type, *sizes, _px(row.limit_px), _px(row.trigger_px), row.state
         )
     return table
+
+
+def _actions(state: StateSnapshot) -> Text:
+    """Return what is left of the address's budget of actions at the venue."""
+    account = state.account
+    left, days = account.actions_left, account.actions_days_left
+    pace = "" if days is None else f", {days:,.1f} days at this session's pace"
+    return Text(f"actions left at the venue: {left:,}{pace}", style="dim")
 
 
 def _signals(state: StateSnapshot) -> Table:

@@ -125,6 +125,21 @@ def test_missing_is_shown_as_missing_never_as_zero() -> None:
     assert "0.00 " not in next(line for line in text.splitlines() if "300.00" in line).split("300.00")[0]
 
 
+def test_live_shows_what_is_left_of_the_action_budget_and_what_no_stop_covers() -> None:
+    """On paper neither line is there; a covered position shows its stop alone."""
+    state = snapshot()
+    assert "actions left" not in _text(state, 0.0)
+    account = msgspec.structs.replace(state.account, actions_left=9_100)
+    live = msgspec.structs.replace(state, account=account)
+    assert "actions left at the venue: 9,100\n" in _text(live, 0.0)
+    paced = msgspec.structs.replace(live, account=msgspec.structs.replace(account, actions_days_left=12.34))
+    assert "actions left at the venue: 9,100, 12.3 days at this session's pace" in _text(paced, 0.0)
+    for coverage, shown in ((None, False), (1.0, False), (0.4, True)):
+        held = tuple(msgspec.structs.replace(row, coverage=coverage) for row in state.positions)
+        text = _text(msgspec.structs.replace(state, positions=held), 0.0)
+        assert ("COVERS 40%" in text) is shown
+
+
 def test_reasons_limits_and_starvation_are_shown_and_markup_is_not_obeyed() -> None:
     """What people must see; text from outside cannot style or hide anything."""
     state = snapshot(status="KILLED")
