@@ -22,7 +22,7 @@ from perp_bot.core.venue_account import VenuePosition
 from perp_bot.execution.live.access import Access, acting, reading
 from perp_bot.execution.live.books import stored_books
 from perp_bot.execution.live.direct import Direct, EntriesGone, Flatness, View, position_text
-from perp_bot.execution.live.executor import EXPIRED_MARGIN_MS
+from perp_bot.execution.live.order_desk import EXPIRED_MARGIN_MS
 from perp_bot.execution.live.protection import venue_coverage
 from perp_bot.execution.live.signer import signer_of
 from perp_bot.ipc.protocol import ControlResult

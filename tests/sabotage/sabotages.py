@@ -922,7 +922,7 @@ SABOTAGES = (
     Sabotage(
         "the rest of an entry with an unknown outcome is taken",
         "I4: no order doubled",
-        "execution/live/executor.py",
+        "execution/live/order_desk.py",
         "working.then_takes = False  # it may rest or have filled: taking its rest could double it",
         "working.then_takes = working.then_takes or True",
         "execution/live/test_live_executor.py::test_the_rest_of_an_untraced_entry_is_not_taken",

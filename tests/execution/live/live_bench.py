@@ -462,9 +462,9 @@ class Bench:
             return f"orders rest behind a closed position: {resting}"
         if held != 0 and self.executor.is_closing(SYMBOL):
             return "it is being closed, and is not"
-        if any(not working.is_at_venue for working in self.executor._live.values()):
+        if any(not working.is_at_venue for working in self.executor._ledger.live.values()):
             return "the venue's word about an order is missing"
-        if any(working.cancel_note is not None for working in self.executor._live.values()):
+        if any(working.cancel_note is not None for working in self.executor._ledger.live.values()):
             return "an order is to be cancelled, and rests"
         stops = [o for o in self.executor.live_orders if o.intent.role is OrderRole.STOP]
         if len(stops) > 1 and believed == 1:
