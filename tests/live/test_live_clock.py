@@ -27,7 +27,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRig]:
     """A daemon that trades 1m candles of one coin, one a second; the tests follow one another on it."""
     with LiveRig(tmp_path_factory.mktemp("live"), speed=60.0, start="430", settings=SETTINGS, name="running") as rig:
         rig.spawn()
-        rig.until("the daemon runs", lambda: rig.paths.socket.exists(), 30.0)
+        rig.until("the daemon runs", rig.is_answering, 30.0)
         await_trips(rig, 1)
         yield rig
         assert rig.stop() == 0

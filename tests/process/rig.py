@@ -216,6 +216,14 @@ class Rig:
             time.sleep(0.02)
         raise AssertionError(f"daemon not ready in {READY_S} s: {self.talk[-2000:]}")
 
+    def is_answering(self) -> bool:
+        """Whether the daemon has a state to show: its socket is there a moment before that."""
+        try:
+            self.state()
+        except (DaemonAway, IpcError):
+            return False
+        return True
+
     def check_alive(self) -> None:
         assert self.process is not None
         code = self.process.poll()

@@ -25,7 +25,7 @@ def settings(**risk: float) -> dict[str, Any]:
 
 def start(rig: Rig) -> None:
     rig.spawn()
-    rig.until("the daemon runs", lambda: rig.paths.socket.exists())
+    rig.until("the daemon runs", rig.is_answering)
 
 
 def reasons(rig: Rig) -> str:

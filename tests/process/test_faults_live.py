@@ -23,7 +23,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     }
     with Rig(tmp_path_factory.mktemp("live"), speed=60.0, start="430", settings=settings) as rig:
         rig.spawn()
-        rig.until("the daemon runs", lambda: rig.paths.socket.exists())
+        rig.until("the daemon runs", rig.is_answering)
         await_entry_after(rig, 0)
         yield rig
         assert rig.stop() == 0
