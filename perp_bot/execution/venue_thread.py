@@ -1,13 +1,12 @@
 """The venue thread: sends signed actions and reads our account, and puts the answers on the loop's queue.
 
-It is a few workers on one heap of commands, the most urgent class first. One of them takes nothing but protective
+It is a few workers on one list of commands, the most urgent class first. One of them takes nothing but protective
 orders and exits, so that an entry whose answer never comes holds up no stop. An action is sent once; an unknown outcome
 is settled as `execution.live.unknown` says, for as long as it takes.
 """
 
 from __future__ import annotations
 
-import heapq
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -106,19 +105,15 @@ class VenueThread:
         self._nonces = nonces
         self._put_event = put_event
         self._ready = threading.Condition()
-        self._heap: list[tuple[int, int, float, _Job]] = []  # (rank, order, not before, job)
+        self._waiting: list[tuple[int, int, float, _Job]] = []  # (rank, order, not before, job)
         self._order = 0
+        self._nonce_trouble: str | None = None  # as it was told
         self._busy = 0
         self._stopping = False
         self._threads = [
             threading.Thread(target=self._work, args=(index == 0,), name=f"perpbot-venue-{index}", daemon=True)
             for index in range(workers)
         ]
-
-    @property
-    def nonce_trouble(self) -> str | None:
-        """Why the newest nonce could not be written down; None when it was."""
-        return self._nonces.trouble
 
     def start(self) -> None:
         """Start the workers."""
@@ -145,12 +140,12 @@ class VenueThread:
         """Whether nothing is under way or due now."""
         with self._ready:
             now_s = monotonic_s()
-            return self._busy == 0 and not any(not_before <= now_s for _, _, not_before, _ in self._heap)
+            return self._busy == 0 and not any(not_before <= now_s for _, _, not_before, _ in self._waiting)
 
     def _push(self, job: _Job, cls: RequestClass, delay_s: float = 0.0) -> None:
         with self._ready:
             self._order += 1
-            heapq.heappush(self._heap, (_RANK[cls], self._order, monotonic_s() + delay_s, job))
+            self._waiting.append((_RANK[cls], self._order, monotonic_s() + delay_s, job))
             self._ready.notify_all()
 
     def _take(self, urgent_only: bool) -> _Job | None:
@@ -160,16 +155,15 @@ class VenueThread:
                 now_s = monotonic_s()
                 due = [
                     item
-                    for item in self._heap
+                    for item in self._waiting
                     if item[2] <= now_s and (not urgent_only or item[0] <= _RANK[RequestClass.EXIT])
                 ]
                 if due:
                     best = min(due, key=lambda item: item[:2])
-                    self._heap.remove(best)
-                    heapq.heapify(self._heap)
+                    self._waiting.remove(best)
                     self._busy += 1
                     return best[3]
-                later = [item[2] for item in self._heap]
+                later = [item[2] for item in self._waiting]
                 self._ready.wait(max(0.001, min(later) - now_s) if later else None)
             return None
 
@@ -210,7 +204,7 @@ class VenueThread:
     def _send(self, job: _Sending, sender: Sender) -> None:
         command = job.command
         try:
-            nonce = self._nonces.take() if job.nonce is None else job.nonce
+            nonce = self._take_nonce() if job.nonce is None else job.nonce
         except PerpBotError as error:
             self._put_event(ActionAnswered(command.number, ActionOutcome.NOT_SENT, text=str(error)))
             return
@@ -233,6 +227,15 @@ class VenueThread:
         self._put_event(replace(answer_of(command.number, outcome), took_ms=took_ms))
         if isinstance(outcome, Unknown) and command.cloids:
             self._push(_Settle(command, nonce, unknown.settling(command.cloids)), command.cls)
+
+    def _take_nonce(self) -> int:
+        """Return a nonce; one that cannot be written down is told once: a stop does not wait for a disk."""
+        nonce = self._nonces.take()
+        trouble, before = self._nonces.trouble, self._nonce_trouble
+        self._nonce_trouble = trouble
+        if trouble is not None and trouble != before:
+            LOG.error("%s; nonces are counted on in memory", trouble)
+        return nonce
 
     # ------------------------------------------------------------ unknown outcomes
 

@@ -163,3 +163,27 @@ def test_a_read_is_answered_and_then_nothing_is_under_way(
             break
         idle.wait(0.005)
     assert idle.is_set()
+
+
+def test_a_nonce_that_cannot_be_written_down_is_told_once_and_used(
+    venue: Venue, events: queue.Queue[AccountEvent], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The disk fails, the stops go out: one line in the log, not one an action."""
+
+    class Failing:
+        trouble = "the nonce file cannot be written: no space left"
+        last = 1_700_000_000_000
+
+        def take(self) -> int:
+            self.last += 1
+            return self.last
+
+    thread = VenueThread(new_sender=lambda: venue, reads=venue, nonces=Failing(), put_event=events.put, workers=1)  # type: ignore[arg-type,return-value]
+    thread.start()
+    for number in (1, 2):
+        thread.put(SendAction(number, ACTION, RequestClass.PROTECTIVE))
+        assert heard(events, ActionAnswered).number == number
+    thread.stop()
+    assert [record.message for record in caplog.records if "nonce" in record.message] == [
+        "the nonce file cannot be written: no space left; nonces are counted on in memory"
+    ]
