@@ -9,6 +9,7 @@ from perp_bot.core.errors import StoreError
 from perp_bot.core.types import OrderRole, OrderState
 from perp_bot.data.db.rows import StateRow
 from perp_bot.execution.live.executor import LiveExecutor
+from perp_bot.execution.live.order_desk import NEVER_THERE, NOT_SENT
 from perp_bot.risk import kill_switch
 from perp_bot.risk.breakers import Breakers
 from perp_bot.trading.desk import Desk
@@ -30,7 +31,7 @@ class Tripping:
         self._journal = journal
         self._notes = notes
         self._read_ms: int | None = None
-        self._has_killed = False
+        self._has_killed = False  # for what still holds: an operator who lifted that kill has seen it
         self._stale_since_s: float | None = None  # monotonic
 
     def take(self, event: AccountEvent, live: LiveExecutor, now_ms: int) -> None:
@@ -60,7 +61,9 @@ class Tripping:
         for name in over:
             self._notes.say("BREAKER", f"{name}: entries are allowed again", now_ms)
         why = desk.breakers.kills(desk.equity_usd(), desk.risk.day_start_equity_usd)
-        if why is not None and desk.killed is None and not self._has_killed:
+        if why is None:
+            self._has_killed = False
+        elif desk.killed is None and not self._has_killed:
             self._kill(why, now_ms)
 
     def _look_at_entries(self, live: LiveExecutor, now_ms: int) -> None:
@@ -68,7 +71,7 @@ class Tripping:
         for order in live.take_ended():
             if order.intent.role is not OrderRole.ENTRY:
                 continue
-            failed = order.state is OrderState.REJECTED or order.note.startswith("not sent") or "never" in order.note
+            failed = order.state is OrderState.REJECTED or order.note.startswith((NOT_SENT, NEVER_THERE))
             self._adopt(self._desk.breakers.on_entry(failed and order.filled == 0, now_ms), now_ms)
 
     def _adopt(self, state: Breakers, now_ms: int) -> None:

@@ -44,6 +44,8 @@ FILLS_WAIT_S = 0.3  # an answer that names a fill, and the stream that has not t
 FILL_READS = 2  # after which a reduce-only order has filled no more than the fills that were read
 WORD_WAIT_S = 0.5  # a cancel that was taken, and the stream that has not told what it left
 EXPIRED_MARGIN_MS = 5_000
+NOT_SENT = "not sent"  # how the notes of orders begin that the venue never had
+NEVER_THERE = "it never reached the venue"
 _CANCELED = "canceled"  # the venue's word for what was cancelled by request
 
 
@@ -196,7 +198,7 @@ class OrderDesk:
         elif event.outcome is ActionOutcome.REJECTED:
             self._refused(working, event.reason, event.text)
         else:
-            self._end(working, OrderState.CANCELLED, f"not sent: {event.text}")
+            self._end(working, OrderState.CANCELLED, f"{NOT_SENT}: {event.text}")
 
     def _take_entry(self, working: Working, answer: EntryAnswer) -> None:
         if answer.oid is not None:
@@ -249,7 +251,7 @@ class OrderDesk:
         if working is None or cloid not in self._ledger.live:
             return
         if cloid in event.never:
-            self._end(working, OrderState.CANCELLED, "it never reached the venue")
+            self._end(working, OrderState.CANCELLED, NEVER_THERE)
         elif cloid in event.untraced:
             intent = working.order.intent
             text = f"{intent.role} {intent.side} {intent.size} {intent.symbol}: the venue knows nothing of it"
