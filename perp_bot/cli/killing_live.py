@@ -168,8 +168,8 @@ def _stays_text(view: View | None) -> str:
 
 
 def _closing_text(position: VenuePosition) -> str:
-    side = "sell" if position.signed_size > 0 else "buy"
-    return f"{side} {abs(position.signed_size)} {position.symbol} ({position.unrealized_usd:+,.2f} USD open)"
+    size = abs(position.signed_size)
+    return f"{position.side.closing} {size} {position.symbol} ({position.unrealized_usd:+,.2f} USD open)"
 
 
 def _outcome(status: str, text: str, exit_code: int) -> KillOutcome:

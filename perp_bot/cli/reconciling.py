@@ -17,9 +17,10 @@ from perp_bot.config.venues import base_url
 from perp_bot.core.errors import EXIT_FAILURE, EXIT_OK, UsageError
 from perp_bot.core.timeframes import iso
 from perp_bot.core.venue_account import VenueFill
+from perp_bot.data.account_reads import FILLS_BEFORE_MS
 from perp_bot.execution.live import arming
 from perp_bot.execution.live.access import Access, acting, reading
-from perp_bot.execution.live.books import FILLS_BEFORE_MS, Books, stored_books
+from perp_bot.execution.live.books import Books, stored_books
 from perp_bot.execution.live.direct import Direct, Flatness, View
 from perp_bot.execution.live.plan import Do, Plan, Step, plan
 from perp_bot.execution.live.signer import signer_of

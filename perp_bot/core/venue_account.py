@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from perp_bot.core.types import Liquidity, OrderSide
+from perp_bot.core.types import Liquidity, OrderSide, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,11 @@ class VenuePosition:
     liquidation_px: Decimal | None
     leverage: int | None = None
     is_cross: bool | None = None
+
+    @property
+    def side(self) -> Side:
+        """Its direction."""
+        return Side.LONG if self.signed_size > 0 else Side.SHORT
 
 
 @dataclass(frozen=True, slots=True)

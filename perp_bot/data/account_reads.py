@@ -30,6 +30,7 @@ from perp_bot.data.limiter import RequestClass
 
 Row = TypeVar("Row", WireFill, WireUserFunding)
 
+FILLS_BEFORE_MS = 60_000  # fills are read again from a little earlier: one may be told late
 MOST_FILLS = 2_000
 MOST_FUNDINGS = 500
 ROLE_WEIGHT = 60

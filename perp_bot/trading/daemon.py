@@ -36,6 +36,7 @@ from perp_bot.data.identity import claim, refuse_earlier, venue_identity
 from perp_bot.data.limiter import WeightLimiter
 from perp_bot.data.market import MarketData
 from perp_bot.data.meta import meta_row
+from perp_bot.execution.live.books import BASELINE
 from perp_bot.execution.paper import book_max_age_ms
 from perp_bot.indicators import compiled
 from perp_bot.ipc.protocol import Hello
@@ -54,11 +55,9 @@ from perp_bot.trading.desk import Desk, position_text, state_key
 from perp_bot.trading.history import SeriesHistory
 from perp_bot.trading.journal import Journal
 from perp_bot.trading.live_account import (
-    BASELINE,
     LiveAccount,
     LivePorts,
     LiveStart,
-    ask_again,
     entry_valid_ms,
     start_cash_of,
 )
@@ -248,7 +247,7 @@ class Daemon:
         baseline, cash = reader.state(BASELINE), reader.state(state_key("start_cash", "live"))
         newest = reader.fills("live", limit=1)
         known_ms = None if baseline is None else max(int(baseline), newest[0].venue_ms if newest else 0)
-        start = ask_again(lambda: account.read(known_ms), self._clock)
+        start = account.read(known_ms)
         account.refuse_unwatched(start)
         if baseline is None or cash is None:
             account.refuse_unknown(start)

@@ -12,19 +12,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from threading import Event
 
 from perp_bot.config.model import Config
 from perp_bot.config.paths import signers_folder
 from perp_bot.core.account_events import AccountEvent
-from perp_bot.core.clock import VenueClock
-from perp_bot.core.errors import ConfigError, VenueError
+from perp_bot.core.errors import ConfigError
 from perp_bot.core.types import Instrument
 from perp_bot.core.venue_account import RestingOrder, VenueAccount, VenueFill, VenueFunding
-from perp_bot.data.account_reads import AccountReads
+from perp_bot.data.account_reads import FILLS_BEFORE_MS, AccountReads
 from perp_bot.data.client import VenueClient
 from perp_bot.data.limiter import RequestClass
-from perp_bot.execution.live import books, wire
+from perp_bot.execution.live import wire
+from perp_bot.execution.live.access import patiently
 from perp_bot.execution.live.commands import Command, VenuePort
 from perp_bot.execution.live.nonces import NonceCounter, signer_lock
 from perp_bot.execution.live.role import check_role
@@ -34,13 +33,11 @@ from perp_bot.execution.venue_thread import VenueThread
 
 LOG = logging.getLogger(__name__)
 
-BASELINE = books.BASELINE
 LIVE_START = "live start"  # how a recording names what a session began with
 ENTRY_VALID_MS = 10_000
 _ENTRY_VALID_WALL_S = 2.0  # at a venue whose clock runs faster than the wall
 _STEPPED_VALID_MS = 60_000
-FILLS_BEFORE_MS = 60_000
-READ_AGAIN_S = (0.2, 0.5, 1.0, 2.0)  # after a first read that failed
+START_WITHIN_S = 4.0  # a start with a position must not fail on a few lost answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +112,8 @@ class LiveAccount:
         folder = signers_folder(os.environ)
         stack.enter_context(signer_lock(folder, self.signer.address))
         self.nonces = NonceCounter(folder, self.signer.address)
-        self.check_role()
-        self.check_mode()
+        patiently(lambda: check_role(self.reads, self.signer.address), START_WITHIN_S)
+        patiently(self.check_mode, START_WITHIN_S)
         self.thread = VenueThread(new_sender=self.new_sender, reads=self.reads, nonces=self.nonces, put_event=put_event)
         stack.callback(self.thread.stop)
 
@@ -125,10 +122,6 @@ class LiveAccount:
         return Sender(
             self._client.base_url, signer=self.signer, limiter=self._client.limiter, kill_latch=self._kill_latch
         )
-
-    def check_role(self) -> None:
-        """Make sure that the key signs for the account."""
-        check_role(self.reads, self.signer.address)
 
     def check_mode(self) -> None:
         """Refuse a unified account: its money is in spot, where neither equity nor margin is looked at here.
@@ -144,7 +137,14 @@ class LiveAccount:
             )
 
     def read(self, since_ms: int | None) -> LiveStart:
-        """Return positions and open orders together, and from `since_ms` on fills and funding; VenueError."""
+        """Return positions and open orders together, and from `since_ms` on fills and funding.
+
+        Raises:
+            VenueError: when asking for some seconds did not help.
+        """
+        return patiently(lambda: self._read(since_ms), START_WITHIN_S)
+
+    def _read(self, since_ms: int | None) -> LiveStart:
         account = self.reads.account(RequestClass.PROTECTIVE)
         orders = self.reads.open_orders(RequestClass.PROTECTIVE)
         if since_ms is None:
@@ -213,18 +213,3 @@ def start_cash_of(account: VenueAccount) -> Decimal:
     """Return the cash the books begin with: the venue's, before the positions it was found with were paid for."""
     paid = (p.signed_size * p.entry_px for p in account.positions if p.entry_px is not None)
     return account.total_raw_usd + sum(paid, Decimal(0))
-
-
-def ask_again(read: Callable[[], LiveStart], clock: VenueClock) -> LiveStart:
-    """Return a first read, tried for some seconds: a start with a position must not fail on a few lost answers.
-
-    Raises:
-        VenueError: the last try failed too.
-    """
-    for wait_s in READ_AGAIN_S:
-        try:
-            return read()
-        except VenueError as error:
-            LOG.warning("the account cannot be read yet (venue time %d): %s", clock.now_ms(), error)
-            Event().wait(wait_s)
-    return read()

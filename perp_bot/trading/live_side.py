@@ -13,13 +13,14 @@ from perp_bot.core.clock import monotonic_s
 from perp_bot.core.types import OrderIntent, OrderRole
 from perp_bot.data.db.rows import OrderRow, StateRow
 from perp_bot.execution import orders
+from perp_bot.execution.live.books import BASELINE
 from perp_bot.execution.live.executor import LiveExecutor
 from perp_bot.ops.crash_points import crash_point
 from perp_bot.risk import kill_switch
 from perp_bot.trading.bookkeeping import Bookkeeper
 from perp_bot.trading.desk import Desk
 from perp_bot.trading.journal import Journal
-from perp_bot.trading.live_account import BASELINE, LiveStart
+from perp_bot.trading.live_account import LiveStart
 from perp_bot.trading.notes import Notes
 from perp_bot.trading.queue import Batch
 from perp_bot.trading.tripping import Tripping

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -66,10 +65,10 @@ class Silent:
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[tuple[Tripping, Desk, Live]]:
+def rig(tmp_path: Path) -> tuple[Tripping, Desk, Live]:
     """The breakers of a desk at 1,000 USD."""
     desk = Desk(tmp_path)
-    yield Tripping(desk, Silent(), Silent()), desk, Live()  # type: ignore[arg-type]
+    return Tripping(desk, Silent(), Silent()), desk, Live()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

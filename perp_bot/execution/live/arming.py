@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from perp_bot.config.model import Config
 from perp_bot.core.rounding import plain, to_decimal
-from perp_bot.core.types import Instrument, Side
+from perp_bot.core.types import Instrument
 from perp_bot.core.venue_account import RestingOrder, VenuePosition
 from perp_bot.execution.live.books import Books
 from perp_bot.execution.live.direct import Direct, position_text
@@ -28,11 +28,6 @@ class Bare:
     def text(self) -> str:
         """What is bare, in words."""
         return f"{position_text(self.position)}: {self.coverage:.0%} under a resting stop"
-
-
-def side_of(position: VenuePosition) -> Side:
-    """Return the side of a position of the venue."""
-    return Side.LONG if position.signed_size > 0 else Side.SHORT
 
 
 def bare_positions(
@@ -62,7 +57,7 @@ def stop_prices(
     The books' stop of that coin and side; then the capital stop, which the strategy's own may be nearer than, and
     which is all there is for a position that the books do not have.
     """
-    side, found = side_of(position), []
+    side, found = position.side, []
     stored = books.position(position.symbol)
     if stored is not None and stored.side is side and stored.stop_px is not None:
         found.append(plain(to_decimal(stored.stop_px)))
@@ -89,13 +84,13 @@ def arm(direct: Direct, bare: Bare) -> tuple[Decimal | None, str]:
 def liquidation_note(position: VenuePosition, px: Decimal) -> str:
     """Return a warning where the venue would liquidate the position before that stop, else nothing."""
     found = position.liquidation_px
-    if found is None or not stop_beyond_liquidation(side_of(position), px, float(found)):
+    if found is None or not stop_beyond_liquidation(position.side, px, float(found)):
         return ""
     return f"; the venue liquidates it before, at {found}"
 
 
 def _own_stop(position: VenuePosition, books: Books) -> float | None:
     """Return the strategy's stop of the entry that opened it, when the daemon ended before it had booked the fill."""
-    side = side_of(position).opening
+    side = position.side.opening
     wanted = (o.intent.stop_px for o in books.orders if o.intent.symbol == position.symbol and o.intent.side is side)
     return next((px for px in wanted if px is not None), None)

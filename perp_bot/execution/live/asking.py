@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from perp_bot.core.errors import VenueError
 from perp_bot.core.venue_account import OrderReport, RestingOrder, VenueFill
-from perp_bot.data.account_reads import AccountReads
+from perp_bot.data.account_reads import FILLS_BEFORE_MS, AccountReads
 from perp_bot.data.limiter import RequestClass
 from perp_bot.execution.live import unknown, wire
 from perp_bot.execution.live.sender import Accepted, Outcome, Sender, Unknown
@@ -16,7 +16,6 @@ from perp_bot.execution.live.sender import Accepted, Outcome, Sender, Unknown
 LOG = logging.getLogger(__name__)
 
 BACKOFF_FIRST_S, BACKOFF_MAX_S = 0.2, 5.0
-FILLS_BEFORE_MS = 60_000
 _NOOP_WAIT_S = 1.0
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from perp_bot.core.types import Order, OrderRole, OrderState, Position
 from perp_bot.core.venue_account import VenueFill
+from perp_bot.data.account_reads import FILLS_BEFORE_MS
 from perp_bot.data.db.reader import Reader
+from perp_bot.execution.live.identities import SOURCE
 
 BASELINE = "baseline_ms:live"  # stored: the account as it was found belongs to nobody's trading here
-SOURCE = "live"
-FILLS_BEFORE_MS = 60_000
 _MAY_COME = (OrderState.INTENT, OrderState.UNKNOWN)
 
 

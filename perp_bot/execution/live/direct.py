@@ -225,7 +225,7 @@ class Direct:
         if instrument is None:
             return NotArmed(f"the venue has no perp called {position.symbol}")
         cloid = self._cloid(position.symbol, OrderRole.STOP)
-        side = _closing_side(position)
+        side = position.side.closing
         # Rounded away from the trigger, as the executor's stops: one that cannot take its worst price is none.
         away = Rounding.DOWN if side is OrderSide.SELL else Rounding.UP
         try:
@@ -313,7 +313,7 @@ class Direct:
     def _closing_order(
         self, position: VenuePosition, contexts: dict[str, AssetContext], run: _Attempts
     ) -> wire.VenueOrder:
-        symbol, side = position.symbol, _closing_side(position)
+        symbol, side = position.symbol, position.side.closing
         instrument = self._instruments.get(symbol)
         if instrument is None:
             raise OrderRuleError(f"the venue has no perp called {symbol}")
@@ -422,13 +422,9 @@ class Direct:
         return direct_cloid(self._run, symbol, role, self._number)
 
 
-def _closing_side(position: VenuePosition) -> OrderSide:
-    return OrderSide.SELL if position.signed_size > 0 else OrderSide.BUY
-
-
 def position_text(position: VenuePosition) -> str:
     """Return a position of the venue in words: `LONG 0.01 BTC`."""
-    return f"{'LONG' if position.signed_size > 0 else 'SHORT'} {abs(position.signed_size)} {position.symbol}"
+    return f"{position.side.upper()} {abs(position.signed_size)} {position.symbol}"
 
 
 def _trouble(outcome: Outcome) -> str:

@@ -46,6 +46,7 @@ from perp_bot.core.types import (
     PublicTrade,
 )
 from perp_bot.core.venue_account import VenueAccount, VenueFill, VenueFunding
+from perp_bot.data.account_reads import FILLS_BEFORE_MS
 from perp_bot.data.limiter import RequestClass
 from perp_bot.execution.executor import OrderEvent
 from perp_bot.execution.live.account_watch import AccountWatch
@@ -66,7 +67,7 @@ from perp_bot.execution.live.outside import (
     split_fill,
 )
 from perp_bot.execution.live.protection import protection
-from perp_bot.execution.live.questions import FILLS_BEFORE_MS, Questions
+from perp_bot.execution.live.questions import Questions
 from perp_bot.execution.live.reconcile import Drift
 from perp_bot.execution.live.voice import Told, Voice
 from perp_bot.execution.positions import StopRule

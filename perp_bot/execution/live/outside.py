@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from perp_bot.core.types import Liquidity, Order, OrderIntent, OrderRole, OrderSide, OrderState, OrderType, Position
+from perp_bot.core.types import Liquidity, Order, OrderIntent, OrderRole, OrderState, OrderType, Position
 from perp_bot.core.venue_account import VenueFill, VenuePosition
 from perp_bot.execution import orders
 from perp_bot.execution.account import CAPITAL_STOP, LIQUIDATION
@@ -26,7 +26,7 @@ def found_fill(held: VenuePosition, at_ms: int) -> VenueFill | None:
         return None
     return VenueFill(
         symbol=held.symbol,
-        side=OrderSide.BUY if held.signed_size > 0 else OrderSide.SELL,
+        side=held.side.opening,
         px=held.entry_px,
         size=abs(held.signed_size),
         fee_usd=Decimal(0),

@@ -16,7 +16,7 @@ from perp_bot.config.model import Config
 from perp_bot.core.types import Instrument
 from perp_bot.core.venue_account import VenueFill, VenuePosition
 from perp_bot.execution.live import reconcile
-from perp_bot.execution.live.arming import Bare, bare_positions, liquidation_note, side_of
+from perp_bot.execution.live.arming import Bare, bare_positions, liquidation_note
 from perp_bot.execution.live.books import Books
 from perp_bot.execution.live.direct import View, position_text
 from perp_bot.execution.live.outside import OUTSIDE
@@ -130,7 +130,7 @@ def _of_position(
 def _is_known(position: VenuePosition, books: Books, unbooked: tuple[VenueFill, ...]) -> bool:
     """Whether perpbot opened it: by its books, or by a fill of an order of its own that is still to be booked."""
     stored = books.position(position.symbol)
-    if stored is not None and stored.side is side_of(position):
+    if stored is not None and stored.side is position.side:
         return stored.strategy != OUTSIDE
     ours = {order.intent.cloid for order in books.orders}
     return any(fill.symbol == position.symbol and fill.cloid in ours for fill in unbooked)

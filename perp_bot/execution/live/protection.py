@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from perp_bot.core.rounding import to_decimal
-from perp_bot.core.types import Order, OrderRole, OrderSide, OrderState, Position
+from perp_bot.core.types import Order, OrderRole, OrderState, Position
 from perp_bot.core.venue_account import RestingOrder, VenuePosition
 
 ZERO = Decimal(0)
@@ -54,14 +54,13 @@ def protection(position: Position, orders: Iterable[Order]) -> Protection:
 
 def venue_coverage(position: VenuePosition, resting: Iterable[RestingOrder]) -> Decimal:
     """Return which share of a position reduce-only stops at the venue cover, 0..1, whoever placed them."""
-    is_long = position.signed_size > 0
     stops = [
         order
         for order in resting
         if order.symbol == position.symbol
         and order.is_stop
         and order.reduce_only
-        and (order.side is OrderSide.SELL) is is_long
+        and order.side is position.side.closing
     ]
     if any(order.size == 0 for order in stops):
         return Decimal(1)  # one of the position itself: the venue shows those without a size (web app, 2026-09)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perp_bot.core.types import OrderRole
+from perp_bot.data.account_reads import FILLS_BEFORE_MS
 from perp_bot.data.limiter import RequestClass
 from perp_bot.execution.live.commands import (
     AskForOrder,
@@ -14,8 +15,6 @@ from perp_bot.execution.live.commands import (
 )
 from perp_bot.execution.live.identities import Identities
 from perp_bot.execution.live.working import Working
-
-FILLS_BEFORE_MS = 60_000  # fills are read again from a little earlier
 
 CLASSES = {
     OrderRole.ENTRY: RequestClass.ENTRY,
