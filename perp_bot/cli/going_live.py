@@ -23,7 +23,7 @@ def check_live(config: Config, *, file_venue: str) -> None:
 
     Raises:
         UsageError: `mode` is not live, or mainnet is not the file's own word.
-        ConfigError: no key.
+        ConfigError: no key, or no stop at the venue.
     """
     where = config.source_path or "the settings"
     if config.mode != "live":
@@ -37,6 +37,11 @@ def check_live(config: Config, *, file_venue: str) -> None:
         raise UsageError(
             "live trading on mainnet is not released yet: its proof is not complete. Trade live on the practice "
             "exchange or on testnet, and on paper with mainnet's prices"
+        )
+    if not config.execution.use_server_side_stop:
+        raise ConfigError(
+            f"{where}: execution.use_server_side_stop: false: a live position always has its stop resting at the "
+            "venue; set it to true, or remove the key"
         )
     if config.secrets.hl_private_key is None:
         raise ConfigError("HL_PRIVATE_KEY: not set; live trading signs with an API wallet's key (.env or environment)")

@@ -125,7 +125,7 @@ class ExecutionConfig:
         30.0, "A limit entry that is not filled by then takes (venue's clock).", low=0
     )
     use_server_side_stop: bool = setting(
-        True, "Rest a reduce-only stop at the venue (live); paper triggers on mark either way."
+        True, "A reduce-only stop rests at the venue: live refuses false; paper triggers on mark either way."
     )
     entry_delay_candles: int = setting(
         0, "Closes to wait, conditions holding, before an entry goes out.", low=0, high=100

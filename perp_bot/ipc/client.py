@@ -235,4 +235,6 @@ def _away(socket_path: Path, lock_path: Path | None, error: OSError) -> DaemonAw
         return DaemonAway(f"the daemon at {socket_path} does not take connections{holder}; `perpbot kill` works")
     if holder:
         return DaemonAway(f"a daemon lives{holder} but nothing answers at {socket_path}; `perpbot kill` works without")
-    return DaemonAway(f"no daemon runs here (nothing answers at {socket_path}); start one with: perpbot trade --paper")
+    return DaemonAway(
+        f"no daemon runs here (nothing answers at {socket_path}); start one with: perpbot trade (--paper or --live)"
+    )

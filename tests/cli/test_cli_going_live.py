@@ -28,6 +28,11 @@ def folder(tmp_path: Path, **settings: str) -> Path:
         ({"mode": "live"}, ["--live", "--yes", "--venue", "https://api.hyperliquid.xyz"], "needs `venue: mainnet` in"),
         ({"mode": "live", "venue": "mainnet"}, ["--live", "--yes"], "live trading on mainnet is not released yet"),
         ({"mode": "live"}, ["--live"], "this is not a terminal: add --yes"),
+        (
+            {"mode": "live", "execution": "{use_server_side_stop: false}"},
+            ["--live", "--yes"],
+            "a live position always has its stop resting at the venue",
+        ),
     ],
 )
 def test_one_word_is_not_enough(

@@ -125,7 +125,7 @@ def test_fills_that_explain_a_difference_are_told(perpbot: RunCommand, tmp_path:
     assert ran.code == 1
     assert "not booked yet:" in ran.out
     assert "sell 0.01 BTC" in ran.out
-    assert "phantom: the books hold 0.01 BTC, the venue 0: 1 fills since explain it" in ran.out
+    assert "phantom: the books hold 0.01 BTC, the venue 0: a fill since explains it" in ran.out
 
 
 def test_a_living_daemon_is_left_to_do_it(

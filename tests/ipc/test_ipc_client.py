@@ -44,7 +44,7 @@ def listening(path: Path, serve: Callable[[socket.socket], None]) -> Iterator[No
 
 def test_no_daemon_is_one_clear_line(tmp_path: Path) -> None:
     """It says what to do."""
-    with pytest.raises(DaemonAway, match=r"no daemon runs here .* perpbot trade --paper"):
+    with pytest.raises(DaemonAway, match=r"no daemon runs here .* perpbot trade \(--paper or --live\)"):
         Client(tmp_path / "perp-bot.sock", lock_path=tmp_path / "db.lock")
 
 

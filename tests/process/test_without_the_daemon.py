@@ -75,7 +75,7 @@ def test_kill_flatten_without_the_daemon_is_flat_and_the_next_start_books_it(liv
     assert live.rows("SELECT count(*) FROM fills") == before, "the command line does not write the database"
     shown = live.perpbot("reconcile")
     assert shown.returncode == 1
-    assert "1 fills since explain it; the daemon books them at its next start" in shown.stdout
+    assert "a fill since explains it; the daemon books it at its next start" in shown.stdout
 
     live.start()
     state = live.step("1m")

@@ -145,7 +145,9 @@ def _outlook(difference: Difference, books: Books, view: View, unbooked: tuple[V
             (fill.size * fill.side.sign for fill in fills), _ZERO
         )
         if fills and booked == view.account.signed_size(symbol):
-            return f"{len(fills)} fills since explain it; the daemon books them at its next start"
+            many = len(fills) > 1
+            what = f"{len(fills)} fills since explain it" if many else "a fill since explains it"
+            return f"{what}; the daemon books {'them' if many else 'it'} at its next start"
         if books.booked_until_ms is None:
             return f"nothing was traded here yet; the first start takes it into the books ({policy})"
         return "the fills since do not explain it; a daemon makes no entries until it is explained"
