@@ -2,11 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A process starts in half the time when the modules are compiled already; some machines forbid it in their environment.
+export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # A plain path entry: the import hook that is setuptools' default costs every command 14 ms.
 EDITABLE := --config-settings editable_mode=compat -e
 
-.PHONY: run test setup setup-dev lint types unit coverage soak bench bench-peers pictures docs clean
+.PHONY: run test setup setup-dev lint types warm unit coverage soak bench bench-peers pictures docs clean
 
 run: setup
 	@$(BIN)/perpbot demo
@@ -30,7 +32,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(PIP) $(EDITABLE) '.[dev]'
 	@touch $@
 
-test: setup-dev lint types unit
+test: setup-dev
+	@$(MAKE) --no-print-directory -j 2 lint types warm
+	@$(MAKE) --no-print-directory unit
 
 lint: setup-dev
 	$(BIN)/ruff format --check .
@@ -39,8 +43,11 @@ lint: setup-dev
 types: setup-dev
 	$(BIN)/mypy
 
-unit: setup-dev
-	@$(BIN)/python -c "from perp_bot.backtest.compiled import warm; warm()"  # once, not in every worker
+# The kernels, compiled once: not in every worker, and not by daemons that end before they have kept them.
+warm: setup-dev
+	@$(BIN)/python -c "from perp_bot.backtest.compiled import warm; warm()"
+
+unit: warm
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not soak"
 
 # Which lines no test runs. Apart from `make test`: counting lines makes it half as slow again.

@@ -59,7 +59,7 @@ def sources_hash() -> str:
 
 
 def warm() -> None:
-    """Compile everything now: the indicators, and a backtest and a sweep of both strategies on a small made market."""
+    """Compile everything now: all indicators, a backtest and a sweep of both strategies on a small made market."""
     import numpy as np
 
     from perp_bot.backtest.engine import run
@@ -67,6 +67,7 @@ def warm() -> None:
     from perp_bot.backtest.sweep import run_points
     from perp_bot.config.model import Config
     from perp_bot.core.types import Instrument
+    from perp_bot.indicators import compiled
     from perp_bot.indicators.rescaled_range import compiled_ranges
     from perp_bot.indicators.streaming import compiled_streams
 
@@ -76,6 +77,7 @@ def warm() -> None:
     candles = Candles("15m", times, close.copy(), close + 1, close - 1, close, np.ones(n))
     funding = Funding(np.empty(0, np.int64), np.empty(0))
     market = Market("15m", (SymbolMarket("BTC", Instrument("BTC", 0, 5, 40), "made", candles, funding),))
+    compiled.load()
     compiled_streams()
     compiled_ranges()
     for strategy in ("mean_reversion", "macd_cross"):

@@ -61,7 +61,8 @@ def run(config_path: Path | None, *, headless: bool, duration_s: float | None) -
         _say(f"session {session.folder}")
         _say("starting the practice venue")
         arguments = ["practice", "serve", "--port", str(session.port), "--speed", str(DEMO_SPEED)]
-        arguments += ["--start", DEMO_START, "--seed", str(DEMO_SEED)]
+        # Held until the daemon asks: how long a machine takes to start it must not decide which trades are seen.
+        arguments += ["--start", DEMO_START, "--seed", str(DEMO_SEED), "--hold"]
         venue = Child("practice venue", arguments, session.folder / "practice.out")
         stack.callback(venue.stop)
         _await_venue(session, venue)
@@ -117,17 +118,12 @@ def _free_port() -> int:
 
 
 def _await_venue(session: Session, venue: Child) -> None:
-    request = urllib.request.Request(  # noqa: S310 - our own loopback address
-        session.venue_url + "/info",
-        data=b'{"type":"exchangeStatus"}',
-        headers={"Content-Type": "application/json"},
-    )
     deadline = time.monotonic() + VENUE_READY_S
     while time.monotonic() < deadline:
         if venue.exit_code is not None:
             raise VenueAway(f"the practice venue ended with code {venue.exit_code}: {venue.last_words()}")
         try:
-            with urllib.request.urlopen(request, timeout=2) as answer:  # noqa: S310 - our own loopback address
+            with urllib.request.urlopen(session.venue_url + "/practice/status", timeout=2) as answer:  # noqa: S310
                 if answer.status == 200:
                     return
         except (urllib.error.URLError, OSError):

@@ -233,7 +233,7 @@ class PaperExecutor:
 
     def _fire_until(self, now_ms: int) -> None:
         """Let everything due until `now_ms` happen, in the order of its time."""
-        while True:
+        while self._live:
             due = [(at, cloid) for cloid, order in self._live.items() if (at := self._due_ms(order)) is not None]
             if not due or min(due)[0] > now_ms:
                 return
@@ -275,14 +275,15 @@ class PaperExecutor:
             return
         self._trade_ms[trade.symbol] = (trade.venue_ms, {trade.tid} | (seen if trade.venue_ms == newest_ms else set()))
         instrument = self._instruments.get(trade.symbol)
-        if instrument is None:
+        resting = [order for order in self._of(trade.symbol) if order.intent.order_type is OrderType.LIMIT]
+        if instrument is None or not resting:  # most trades of a day: their sizes need not be known
             return
         left = fills.tradable_size(trade, instrument.sz_decimals)
-        for order in self._of(trade.symbol):
+        for order in resting:
             if left <= 0:
                 return
             intent = order.intent
-            if intent.order_type is not OrderType.LIMIT or intent.limit_px is None or self._was_used(order, trade):
+            if intent.limit_px is None or self._was_used(order, trade):
                 continue
             if not fills.in_maker_window(intent.created_ms, intent.expires_ms, trade.venue_ms):
                 continue

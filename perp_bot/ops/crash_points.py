@@ -50,12 +50,17 @@ class _Armed:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _arm() -> _Armed | None:
+_armed: _Armed | None = None
+
+
+def arm() -> None:
+    """Take what the environment asks for: done at the import, and by a process that was forked with another one."""
+    global _armed
     crash_at, log_path = os.environ.get(AT_VARIABLE), os.environ.get(LOG_VARIABLE)
-    return _Armed(crash_at, log_path) if crash_at or log_path else None
+    _armed = _Armed(crash_at, log_path) if crash_at or log_path else None
 
 
-_armed = _arm()
+arm()
 
 
 def crash_point(name: str) -> None:

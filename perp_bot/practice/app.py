@@ -33,13 +33,15 @@ def serve(
     accounts: Path | None = None,
     fund: Sequence[str] = (),
     open_accounts: bool = False,
+    held: bool = False,
 ) -> None:
     """Serve until SIGINT or SIGTERM; one line on stderr says when it is ready.
 
     `speed` None steps. At speed 1 `state` names the file that remembers where in time the market lies: with the same
     seed and without `start` the market of the last time goes on. `accounts` names a file of accounts, `fund` holds
-    ADDRESS=USD pairs, and with `open_accounts` every new signer is an account with money. UsageError when `start`,
-    `speed`, `seed`, the accounts or the fault file are wrong, PortTaken when nothing can listen on the address.
+    ADDRESS=USD pairs, and with `open_accounts` every new signer is an account with money. `held` lets the clock stand
+    until a client comes. UsageError when `start`, `speed`, `seed`, the accounts or the fault file are wrong, PortTaken
+    when nothing can listen on the address.
     """
     if speed is not None and not 0.0 < speed <= 100_000.0:
         raise UsageError(f"--speed {speed:g}: expected step or a number above 0 and up to 100000")
@@ -53,7 +55,13 @@ def serve(
         found = recall(state, seed=seed, start=start, now_ms=time.time_ns() // 1_000_000)
     origin_ms = None if found is None else found.origin_ms
     settings = Settings(
-        speed=speed, start=start, seed=seed, origin_ms=origin_ms, accounts=trading, open_accounts=open_accounts
+        speed=speed,
+        start=start,
+        seed=seed,
+        origin_ms=origin_ms,
+        accounts=trading,
+        open_accounts=open_accounts,
+        held=held,
     )
     server = Server(Venue(settings))
     server.control.follow(script)
@@ -71,6 +79,8 @@ async def _serve(server: Server, host: str, port: int, state: Path | None, found
         bound = await listen(runner, host, port)
         clock = server.venue.clock
         speed = "step" if clock.speed is None else f"{clock.speed:g}x"
+        if server.venue.settings.held:
+            speed += " from the first client on"
         lies = "" if state is None or found is None else f", {_lies(server.venue, state, found)}"
         address = f"http://{host}:{bound}"
         print(

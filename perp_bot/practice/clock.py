@@ -14,13 +14,18 @@ DEFAULT_START_HOURS = 400.0
 
 
 class PracticeClock:
-    """What time the venue has, in epoch ms. `speed` None: the clock stands until `set`."""
+    """What time the venue has, in epoch ms. `speed` None: the clock stands until `set`; `held`: until `begin`."""
 
-    def __init__(self, start_ms: int, speed: float | None) -> None:
+    def __init__(self, start_ms: int, speed: float | None, *, held: bool = False) -> None:
         self.start_ms = start_ms
         self.speed = speed
         self._at_ms = start_ms
-        self._began_s = time.monotonic()
+        self._began_s = None if held else time.monotonic()
+
+    def begin(self) -> None:
+        """Let a held clock run from now on; nothing when it runs already."""
+        if self._began_s is None:
+            self._began_s = time.monotonic()
 
     @property
     def stepped(self) -> bool:
@@ -29,7 +34,7 @@ class PracticeClock:
 
     def now_ms(self) -> int:
         """Return the venue's time."""
-        if self.speed is None:
+        if self.speed is None or self._began_s is None:
             return self._at_ms
         return self.start_ms + int((time.monotonic() - self._began_s) * 1_000.0 * self.speed)
 

@@ -46,3 +46,4 @@ class Settings:
     origin_ms: int | None = None  # at speed 1: where the recording's first hour lies; None: by `start`
     accounts: tuple[Account, ...] = ()  # who trades from the start
     open_accounts: bool = False  # every new signer is an account with money: for playing only
+    held: bool = False  # the clock stands at its start until the first request or socket of a client

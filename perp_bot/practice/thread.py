@@ -199,3 +199,4 @@ class PracticeServer:
             await self._stop.wait()
         finally:
             await runner.cleanup()
+            server.venue.market.give_back()

@@ -168,6 +168,10 @@ def test_commands_that_talk_to_a_venue_take_it(perpbot: RunCommand, name: str) -
             "perpbot: there is no strategy 'macd_crss'; known: mean_reversion, macd_cross; did you mean macd_cross?\n",
         ),
         (["practice", "serve", "--speed", "0"], "perpbot: --speed '0': expected a number above 0, or step\n"),
+        (
+            ["practice", "serve", "--hold"],
+            "perpbot: --hold: at --speed 1 the venue's time is not its own; choose another speed\n",
+        ),
         (["practice", "serve", "--port", "99999"], "perpbot: Invalid value for '--port'"),
         (["--config", "missing.yaml", "status"], "perpbot: missing.yaml: no such config file"),
         (

@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from parity_days import NEEDED, SETTINGS, Lived, live, rig_in
 
@@ -84,8 +85,8 @@ def test_the_same_days_are_replayed_byte_for_byte(lived: Lived) -> None:
 
 
 def perpbot_compare(config_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "perp_bot", "--config", str(config_path), "compare", "--days", "365", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
+    arguments = ["--config", str(config_path), "compare", "--days", "365", *options]
+    return forked.run(arguments, env=os.environ, timeout_s=1800)
 
 
 def compared(config_path: Path, *options: str) -> dict[str, Any]:
@@ -191,44 +192,48 @@ def test_a_fill_shifted_by_a_cent_leaves_exactly_a_cent(lived: Lived, tmp_path: 
     assert (found["exit_code"] == 1) == (abs(left[0]["remainder_usd"]) >= 0.005)
 
 
-@pytest.mark.parametrize("moved", ["entry price", "exit price", "fee"])
-def test_a_fill_shifted_by_a_cent_of_money_leaves_exactly_one_cent(lived: Lived, tmp_path: Path, moved: str) -> None:
-    """One stored fill, and its trade's net with it, 0.01 USD worse: that cent is printed as the trade's remainder.
+def test_a_fill_shifted_by_a_cent_of_money_leaves_exactly_one_cent(lived: Lived, tmp_path: Path) -> None:
+    """A stored fill, and its trade's net with it, 0.01 USD worse: that cent is printed as the trade's remainder.
 
-    Whatever of the fill carries it: the parts are made of recorded inputs, so none of them takes the cent up.
+    Whatever of the fill carries it, here each in a trade of its own: the parts are made of recorded inputs, so none of
+    them takes the cent up.
     """
     config, db = copy_of(lived, tmp_path / "copy")
     cent = Decimal("0.01")
     fills = {fill.fill_id: fill for fill in lived.fills}
-    trade = next(t for t in lived.trades if fills[t.trade_id.removeprefix("trade:")].size == t.size)
-    entry = fills[trade.trade_id.removeprefix("trade:")]
-    last = next(f for f in lived.fills if f.symbol == trade.symbol and f.venue_ms == trade.closed_ms)
-    worse = cent / trade.size * trade.side.sign  # USD a coin: dearer to buy, cheaper to sell
-    net = ("UPDATE trades SET net_usd = ? WHERE trade_id = ?", (str(trade.net_usd - cent), trade.trade_id))
-    if moved == "fee":
-        change = ("UPDATE fills SET fee_usd = ? WHERE fill_id = ?", (str(entry.fee_usd + cent), entry.fill_id))
-        booked = ("fees_usd", trade.fees_usd + cent)
-    elif moved == "entry price":
-        change = ("UPDATE fills SET px = ? WHERE fill_id = ?", (str(entry.px + worse), entry.fill_id))
-        booked = ("entry_px", trade.entry_px + worse)
-    else:
-        change = ("UPDATE fills SET px = ? WHERE fill_id = ?", (str(last.px - worse), last.fill_id))
-        booked = ("exit_px", trade.exit_px - worse)
-    run_sql(
-        db, change, net, (f"UPDATE trades SET {booked[0]} = ? WHERE trade_id = ?", (str(booked[1]), trade.trade_id))
-    )
+    filled_at_once = [t for t in lived.trades if fills[t.trade_id.removeprefix("trade:")].size == t.size]
+    shifted = dict(zip(("entry price", "exit price", "fee"), filled_at_once, strict=False))
+    assert len(shifted) == 3
+    for moved, trade in shifted.items():
+        entry = fills[trade.trade_id.removeprefix("trade:")]
+        last = next(f for f in lived.fills if f.symbol == trade.symbol and f.venue_ms == trade.closed_ms)
+        worse = cent / trade.size * trade.side.sign  # USD a coin: dearer to buy, cheaper to sell
+        net = ("UPDATE trades SET net_usd = ? WHERE trade_id = ?", (str(trade.net_usd - cent), trade.trade_id))
+        if moved == "fee":
+            change = ("UPDATE fills SET fee_usd = ? WHERE fill_id = ?", (str(entry.fee_usd + cent), entry.fill_id))
+            booked = ("fees_usd", trade.fees_usd + cent)
+        elif moved == "entry price":
+            change = ("UPDATE fills SET px = ? WHERE fill_id = ?", (str(entry.px + worse), entry.fill_id))
+            booked = ("entry_px", trade.entry_px + worse)
+        else:
+            change = ("UPDATE fills SET px = ? WHERE fill_id = ?", (str(last.px - worse), last.fill_id))
+            booked = ("exit_px", trade.exit_px - worse)
+        run_sql(
+            db, change, net, (f"UPDATE trades SET {booked[0]} = ? WHERE trade_id = ?", (str(booked[1]), trade.trade_id))
+        )
     done = perpbot_compare(config)
     assert done.returncode == 1, done.stderr  # half a cent or more is not explained
-    decided = iso(int(trade.entry_decision_id.rpartition(":")[2]))
     lines = [line for line in done.stdout.splitlines() if "; remainder" in line]
     told = {line.split(": net")[0].strip(): line for line in lines}
-    mine = told.pop(f"{decided} {trade.side:5} {trade.symbol}")
-    assert mine.endswith("net -0.0100 USD apart: no difference; remainder -0.0100")
-    assert len(told) == len(lived.trades) - 1
+    for trade in shifted.values():
+        decided = iso(int(trade.entry_decision_id.rpartition(":")[2]))
+        mine = told.pop(f"{decided} {trade.side:5} {trade.symbol}")
+        assert mine.endswith("net -0.0100 USD apart: no difference; remainder -0.0100")
+    assert len(told) == len(lived.trades) - len(shifted)
     assert all(line.endswith("net +0.0000 USD apart: no difference; remainder +0.0000") for line in told.values())
     assert "  largest remainder -0.0100 USD" in done.stdout.splitlines()
-    (left,) = [one for one in compared(config)["matched"] if abs(one["remainder_usd"]) > 1e-6]
-    assert left["remainder_usd"] == pytest.approx(-0.01, abs=1e-9)
+    left = [one["remainder_usd"] for one in compared(config)["matched"] if abs(one["remainder_usd"]) > 1e-6]
+    assert left == [pytest.approx(-0.01, abs=1e-9)] * len(shifted)
 
 
 def test_backtest_runs_on_the_recording_too(lived: Lived) -> None:

@@ -21,7 +21,9 @@ from perp_bot.ops.crash_points import AT_VARIABLE, LOG_VARIABLE
 LEGS = ("15m", "1m", "1m", "15m", "1m")
 DIES_WITHIN_S = 5.0
 POINTS = (
-    "journal.before_commit", "journal.after_commit", "send.before", "send.after", "post.before", "post.after",
+    "journal.before_commit", "journal.after_commit", "send.before", "send.after",
+    "post.order.before", "post.order.after", "post.updateLeverage.before", "post.updateLeverage.after",
+    "post.cancelByCloid.before", "post.cancelByCloid.after",
     "writer.before_commit", "writer.after_commit",
 )  # fmt: skip
 

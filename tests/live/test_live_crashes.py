@@ -13,22 +13,28 @@ from live_sessions import POINTS, crashed, points_of, revive, step_condemned
 pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(90)]
 
 ORDERS = 4  # entry, what it left, stop, exit
-POSTS = 6  # the leverage, entry, its cancel, taker, stop, exit
 HITS = {
     "journal.before_commit": ORDERS,
     "journal.after_commit": ORDERS,
     "send.before": ORDERS,
     "send.after": ORDERS,
-    "post.before": POSTS,
-    "post.after": POSTS,
+    "post.order.before": ORDERS,
+    "post.order.after": ORDERS,
+    "post.updateLeverage.before": 1,
+    "post.updateLeverage.after": 1,
 }
+CANCELS = ("post.cancelByCloid.before", "post.cancelByCloid.after")  # of the entry
 CASES = [(point, hit) for point, count in HITS.items() for hit in range(1, count + 1)]
+CASES += [(point, 1) for point in CANCELS]
 # Dead before the taker reached the venue, the session has no position, and the restart makes none: an entry that was
 # not sent is written off once its time is over, and what a cancelled one left is nobody's any more.
 MAY_MISS_IT = {
     *((point, hit) for point in HITS if not point.startswith("post") for hit in (1, 2)),
-    *((point, hit) for point in ("post.before", "post.after") for hit in (2, 3, 4)),
-} - {("post.after", 4)}
+    *((point, 1) for point in CANCELS),
+    ("post.order.before", 1),
+    ("post.order.after", 1),
+    ("post.order.before", 2),
+}
 WRITER_HITS = (2, 6, 10)  # gathered by time: the number is the same, what is in it may not be
 KILLS = 200
 
@@ -48,8 +54,12 @@ def check_over(rig: LiveRig, *, may_miss: bool) -> None:
 
 
 def test_the_enumeration_is_complete(points: Counter[str]) -> None:
-    """Every journal write and every send of the round trip is among the cases; not one more."""
+    """Every journal write and every send of the round trip is among the cases; not one more.
+
+    But for one: a stop that the exit left behind is cancelled a second time when the venue's word comes late.
+    """
     assert {name: points[name] for name in HITS} == HITS
+    assert {points[name] for name in CANCELS} <= {1, 2}
     assert set(points) == set(POINTS)
     assert points["writer.before_commit"] >= max(WRITER_HITS)
 

@@ -119,3 +119,31 @@ def test_a_stepped_clock_only_goes_forwards() -> None:
         clock.set(1_999)
     with pytest.raises(AssertionError):
         PracticeClock(0, 5.0).set(10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["/info", "/exchange", "/ws"])
+def test_a_held_clock_stands_until_the_first_client_comes(path: str) -> None:
+    """Whoever looks at the control requests is no client; the first request of one begins the time."""
+    arguments = "port=0, speed=100_000.0, start='400', held=True"
+    code = f"from perp_bot.practice.app import serve; serve({arguments})"
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert "speed 100000x from the first client on" in line
+        address = line.split()[3].rstrip(":")
+
+        def passed_ms() -> int:
+            told = requests.get(f"{address}/practice/status", timeout=5).json()
+            return int(told["now_ms"] - told["start_ms"])
+
+        time.sleep(0.05)
+        assert (passed_ms(), passed_ms()) == (0, 0)
+        requests.request("GET" if path == "/ws" else "POST", address + path, timeout=5)
+        assert passed_ms() > 0
+    finally:
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+import forked
 import yaml
+from forked import Forked
 
 from perp_bot.config.paths import RuntimePaths
 from perp_bot.core.errors import DaemonAway, IpcError
@@ -64,7 +66,7 @@ class Rig:
         self._venue_options: dict[str, Any] = {"speed": speed, "start": start, "seed": seed}
         self.venue: PracticeServer
         self.settings = settings or {}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Forked | None = None
         self.symbols: tuple[str, ...] = tuple(self.settings.get("trading", {}).get("symbols", ("BTC", "ETH")))
         self.start_ms = 0  # the venue's time when this rig began
         self.starts = 0
@@ -171,31 +173,26 @@ class Rig:
 
     # ------------------------------------------------------------ the daemon
 
+    def arguments(self, *arguments: str) -> list[str]:
+        """Return what comes behind `perpbot`: the config and the arguments."""
+        return ["--config", str(self.config_path), *arguments]
+
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "perp_bot", "--config", str(self.config_path), *arguments]
+        """Return the command for a process that is started from nothing."""
+        return [sys.executable, "-m", "perp_bot", *self.arguments(*arguments)]
 
     def perpbot(self, *arguments: str, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
         """Run a command as its user would and return what it said."""
-        return subprocess.run(
-            self.command(*arguments),
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-            env={**os.environ, **self.environment},
-        )
+        return forked.run(self.arguments(*arguments), env={**os.environ, **self.environment}, timeout_s=timeout_s)
 
-    def spawn(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    def spawn(self, *arguments: str, env: dict[str, str] | None = None) -> Forked:
         """Start the daemon without waiting for it."""
         self.starts += 1
-        with (self.folder / "daemon.out").open("ab") as output:
-            self.process = subprocess.Popen(
-                self.command("trade", *self.flags, *arguments),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **self.environment, **(env or {})},
-            )
+        self.process = Forked(
+            self.arguments("trade", *self.flags, *arguments),
+            env={**os.environ, **self.environment, **(env or {})},
+            stdout=self.folder / "daemon.out",
+        )
         return self.process
 
     def start(self, *arguments: str, env: dict[str, str] | None = None) -> StateSnapshot:

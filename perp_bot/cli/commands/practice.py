@@ -47,6 +47,7 @@ Examples:
 )
 @click.option("--fund", multiple=True, metavar="ADDRESS=USD", help="Give an account money; repeatable.")
 @click.option("--open-accounts", is_flag=True, help="Every new signer gets 10,000 USDC; for playing only.")
+@click.option("--hold", is_flag=True, help="The clock stands until the first client comes.")
 @click.pass_obj
 def serve(
     call: Invocation,
@@ -59,6 +60,7 @@ def serve(
     accounts: Path | None,
     fund: tuple[str, ...],
     open_accounts: bool,
+    hold: bool,
 ) -> None:
     """Serve the venue until interrupted.
 
@@ -66,8 +68,12 @@ def serve(
 
     At speed 1 a restart with the same seed and without --start continues the market of the last time
     (practice-venue.json beside the database remembers it); --start or another seed begins a new one.
+
+    With --hold a faster venue begins at --start for whoever comes first, however long that takes.
     """
     venue_speed = speed_of(speed)
+    if hold and venue_speed in (None, 1.0):
+        raise UsageError(f"--hold: at --speed {speed} the venue's time is not its own; choose another speed")
     state = call.load().data.db_path.parent / "practice-venue.json" if venue_speed == 1.0 else None
     from perp_bot.practice.app import serve as serve_venue
 
@@ -82,6 +88,7 @@ def serve(
         accounts=accounts,
         fund=fund,
         open_accounts=open_accounts,
+        held=hold,
     )
 
 

@@ -122,9 +122,9 @@ class Sender:
         body = self._signed(action, nonce, expires_after)
         if wire.raises_exposure(action) and is_latched(self._kill_latch):
             return NotSent(f"killed: {self._kill_latch} forbids everything that adds exposure")
-        crash_point("post.before")
+        crash_point(f"post.{action['type']}.before")
         outcome = self._post(body, action)
-        crash_point("post.after")
+        crash_point(f"post.{action['type']}.after")
         return outcome
 
     def close(self) -> None:

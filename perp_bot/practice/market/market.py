@@ -8,6 +8,19 @@ from perp_bot.practice.market.coins import COINS, CoinSpec
 from perp_bot.practice.market.hours import RECORDED_HOURS, CoinHours, SourceHours
 from perp_bot.practice.market.tape import addresses
 
+_MOST_IDLE = 2
+_idle: dict[tuple[int, int], list[dict[str, CoinMarket]]] = {}  # by seed and origin; each has one owner at a time
+
+
+def _generated(seed: int, origin_ms: int) -> dict[str, CoinMarket]:
+    """Return the coins' markets with nothing generated yet."""
+    sources = {name: SourceHours(name, seed) for name in {coin.source for coin in COINS}}
+    return {
+        coin.name: CoinMarket(coin, index, seed, origin_ms, CoinHours(coin, sources[coin.source]))
+        for index, coin in enumerate(COINS)
+        if not coin.is_delisted
+    }
+
 
 class Market:
     """All coins of the venue. Hour 0 of the recording opens at `origin_ms`; same seed and origin, same bytes."""
@@ -18,12 +31,17 @@ class Market:
         self.addresses = addresses(seed)
         self.specs: tuple[CoinSpec, ...] = COINS
         self._delisted_since: dict[str, int] = {}
-        sources = {name: SourceHours(name, seed) for name in {coin.source for coin in COINS}}
-        self._markets = {
-            coin.name: CoinMarket(coin, index, seed, origin_ms, CoinHours(coin, sources[coin.source]))
-            for index, coin in enumerate(COINS)
-            if not coin.is_delisted
-        }
+        idle = _idle.get((seed, origin_ms), [])
+        self._markets = idle.pop() if idle else _generated(seed, origin_ms)
+
+    def give_back(self) -> None:
+        """Let the next market of the same seed and origin in this process have what was generated for this one.
+
+        To be called once, when nothing asks it any more: what is kept of a coin belongs to one thread at a time.
+        """
+        idle = _idle.setdefault((self.seed, self.origin_ms), [])
+        if len(idle) < _MOST_IDLE:
+            idle.append(self._markets)
 
     @property
     def recorded_until_ms(self) -> int:

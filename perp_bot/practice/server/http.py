@@ -87,6 +87,7 @@ class Server:
             await asyncio.gather(self._publishing, return_exceptions=True)
 
     async def _info(self, request: web.Request) -> web.Response:
+        self.venue.clock.begin()
         asked = await _body(request)
         if isinstance(asked, web.Response):
             return asked
@@ -116,6 +117,7 @@ class Server:
         return web.Response(body=encode(reply), content_type="application/json")
 
     async def _exchange(self, request: web.Request) -> web.Response:
+        self.venue.clock.begin()
         body = await _body(request)
         if isinstance(body, web.Response):
             return body

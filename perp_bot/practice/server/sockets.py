@@ -43,6 +43,7 @@ class Sockets:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Hold one socket's conversation until it ends."""
+        self._venue.clock.begin()
         ip = request.remote or "?"
         limits = self._venue.limits
         refusal = self._venue.faults.answer_for("ws", None)

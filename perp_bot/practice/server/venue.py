@@ -23,7 +23,7 @@ class Venue:
         origin_ms, start_ms = origin_for(parse_start(settings.start), settings.speed, time.time_ns() // 1_000_000)
         if settings.origin_ms is not None:
             origin_ms = settings.origin_ms
-        self.clock = PracticeClock(start_ms, settings.speed)
+        self.clock = PracticeClock(start_ms, settings.speed, held=settings.held)
         self.market = Market(settings.seed, origin_ms)
         self.faults = Faults(settings.seed)
         self.steps = 0
