@@ -83,7 +83,8 @@ class Rig:
 
 @contextmanager
 def running(speed: float | None = None, **options: Any) -> Iterator[Rig]:
-    with PracticeServer(speed=speed, start="400", seed=42) as venue:
+    start = "400" if speed is None else "400.1"  # right after a close its candle is not final yet
+    with PracticeServer(speed=speed, start=start, seed=42) as venue:
         rig = Rig(venue, **options)
         try:
             rig.start()

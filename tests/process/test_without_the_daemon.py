@@ -22,19 +22,17 @@ pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(120)]
 class LiveRig(Rig):
     """The same rig, trading live on the practice exchange."""
 
+    mode = "live"
+    flags = ("--live", "--yes")
+
     def __init__(self, folder: Path, **options: Any) -> None:
-        super().__init__(folder, start=LIVELY_START, settings={"signals": LIVELY, "mode": "live"}, **options)
+        super().__init__(folder, start=LIVELY_START, settings={"signals": LIVELY}, **options)
         agents = [{"address": AGENT, "name": "bot"}, {"address": WATCHDOG, "name": "watchdog"}]
         self._venue_options["accounts"] = {"accounts": [{"address": USER, "usd": 10_000, "agents": agents}]}
 
     def write_config(self) -> None:
         write_settings(self.venue, self.folder)  # for the keys
         super().write_config()
-
-    def command(self, *arguments: str) -> list[str]:
-        if arguments[:2] == ("trade", "--paper"):
-            arguments = ("trade", "--live", "--yes", *arguments[2:])
-        return super().command(*arguments)
 
     def step_until_held(self, count: int = 12) -> None:
         """Step by 15m closes until the venue has a position with a stop."""
