@@ -46,10 +46,12 @@ class Blocks:
     killed: str | None = None  # who latched it, and why; None = not latched
     pauses: tuple[Pause, ...] = ()
     degraded: tuple[GateReason, ...] = ()  # stale stream, overflow, database failed, venue away, starved, ...
+    coins: tuple[tuple[str, GateReason], ...] = ()  # degraded states that stop the entries of one coin alone
 
     def covering(self, symbol: str, strategy: str) -> Blocks:
         """Return what of it concerns entries of `symbol` by `strategy`."""
-        return Blocks(self.killed, tuple(p for p in self.pauses if p.covers(symbol, strategy)), self.degraded)
+        own = tuple(reason for coin, reason in self.coins if coin == symbol)
+        return Blocks(self.killed, tuple(p for p in self.pauses if p.covers(symbol, strategy)), self.degraded + own)
 
 
 @dataclass(frozen=True, slots=True)

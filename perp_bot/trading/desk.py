@@ -210,7 +210,12 @@ class Desk:
 
     def blocks(self) -> Blocks:
         """Return what forbids entries apart from limits."""
-        return Blocks(self.killed, self.pauses, self.degraded())
+        return Blocks(self.killed, self.pauses, self.degraded(), self.coin_troubles())
+
+    def coin_troubles(self) -> tuple[tuple[str, GateReason], ...]:
+        """Return every degraded state that stops the entries of one coin alone, by coin."""
+        found = {} if self.live is None else self.live.coin_troubles()
+        return tuple((symbol, GateReason("leverage", text)) for symbol, text in sorted(found.items()))
 
 
 def state_key(name: str, source: str) -> str:

@@ -7,15 +7,21 @@ that a pause is on its way to the disk in the pass that brought it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from typing import Protocol
 
 from perp_bot.risk import limits
+from perp_bot.risk.manager import Pause
 from perp_bot.trading.bookkeeping import Bookkeeper
 from perp_bot.trading.desk import Desk
 from perp_bot.trading.journal import Journal
 from perp_bot.trading.notes import Notes
 
-CancelEntries = Callable[[int, str], int]
+
+class CancelEntries(Protocol):
+    """Cancels the entry orders that work and forgets those that wait: all, or those that `pause` covers."""
+
+    def __call__(self, now_ms: int, why: str, pause: Pause | None = None, /) -> int:
+        """Return how many were cancelled."""
 
 
 class Halts:
@@ -32,6 +38,7 @@ class Halts:
         self._told: dict[str, str] = {}  # degraded states that were told and are not over
         self._seen: tuple[object, ...] | None = None  # what the halting limits were last measured on
         self._are_weeks_lost = False
+        self._coins: frozenset[str] = frozenset()  # whose entries are stopped
 
     def look_at_equity(self, now_ms: int) -> None:
         """Measure the limits at the newest marks; a drawdown pause is stored at once, peaks when the loop remembers."""
@@ -83,6 +90,7 @@ class Halts:
         desk = self._desk
         found = {"venue": desk.venue_trouble, "store": desk.store_trouble, "overflow": desk.overflow}
         found["reconcile"] = None if desk.live is None else desk.live.trouble()
+        self._look_at_coins(now_ms)
         for name, text in found.items():
             was = self._told.pop(name, None)
             if text is not None:
@@ -95,3 +103,11 @@ class Halts:
             self._notes.say("DEGRADED", f"entries stop: {text}", now_ms, level=logging.WARNING)
             if name != "venue" or desk.live is not None:
                 self._cancel_entries(now_ms, f"entries stop: {text}")
+
+    def _look_at_coins(self, now_ms: int) -> None:
+        """Cancel what works of a coin whose entries have just been stopped; the executor has told why."""
+        found = dict(self._desk.coin_troubles())
+        for symbol in sorted(found.keys() - self._coins):
+            why = f"entries of {symbol} stop: {found[symbol].text}"
+            self._cancel_entries(now_ms, why, Pause("symbol", symbol))
+        self._coins = frozenset(found)

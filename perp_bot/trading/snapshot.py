@@ -112,6 +112,7 @@ class SnapshotBuilder:
         paused = [pause.text for pause in desk.pauses]
         paused += [use.text for use in uses if use.breached and use.name in limits.PAUSING]
         degraded = [reason.text for reason in desk.degraded()]
+        degraded += [f"no entries of {symbol}: {reason.text}" for symbol, reason in desk.coin_troubles()]
         reasons = tuple(([desk.killed] if desk.killed else []) + paused + degraded)
         if self.phase != "RUNNING":
             return self.phase, reasons

@@ -148,6 +148,7 @@ def walk_through(
             killed="by cli: test" if rng.random() < 0.05 else None,
             pauses=(Pause("symbol", "BTC", "lunch"), Pause("all", None)) if rng.random() < 0.05 else (),
             degraded=(GateReason("stale_stream", "no message for 12 s"),) if rng.random() < 0.05 else (),
+            coins=(("BTC", GateReason("leverage", "7x")), ("ETH", GateReason("x", "y"))) if rng.random() < 0.05 else (),
         )
         if rng.random() < 0.05:
             item = SymbolInput("BTC", None, INSTRUMENTS["BTC"], position=held, missing="nothing came")

@@ -403,9 +403,11 @@ def test_leverage_is_changed_from_outside_while_held(tmp_path: Path) -> None:
     """The position stays covered and can be left; no entry is made in the coin until it is set right."""
     with LiveRig(tmp_path) as rig:
         rig.hold_eth()
+        of_eth = "no entries of ETH: "
         rig.venue.set_faults(leverage={"user": OWNER, "coin": "ETH", "value": 7, "margin": "cross"})
         rig.venue.close_sockets()  # the account is read after a reconnect, and every minute
         rig.until("it is told", lambda: rig.told("leverage 7"))
+        rig.until("status says whose entries stop", lambda: of_eth in " ".join(rig.state().status_reasons))
         leave(rig)
 
 

@@ -160,6 +160,13 @@ def test_latch_pauses_and_degraded_states_block() -> None:
     ]
 
 
+def test_a_degraded_state_of_one_coin_blocks_that_coin_alone() -> None:
+    """Its leverage at the venue is another: the others trade on."""
+    own = GateReason("leverage", "BTC: leverage 7 at the venue, 3 is configured")
+    assert gate(CONFIG, VIEW, Blocks(coins=(("BTC", own), ("ETH", own))), REQUEST) == (own,)
+    assert gate(CONFIG, VIEW, Blocks(coins=(("ETH", own),)), REQUEST) == ()
+
+
 @pytest.mark.parametrize(
     ("change", "rule"),
     [

@@ -14,7 +14,8 @@ from perp_bot.execution.live.voice import Voice
 
 READ_EVERY_S = 60.0
 READ_AGAIN_S, READ_AGAIN_MAX_S = 1.0, 7.0  # never in step with orders that are tried again every 5 s
-_BLOCKING = frozenset(Drift) - {Drift.FOREIGN_ORDER, Drift.PRICE}
+_BLOCKING = frozenset(Drift) - {Drift.FOREIGN_ORDER, Drift.PRICE, Drift.LEVERAGE}  # entries of every coin
+_GRAVE = _BLOCKING | {Drift.LEVERAGE}  # which stops those of its own coin alone
 _OF_POSITIONS = frozenset({Drift.PHANTOM, Drift.ORPHAN, Drift.SIDE, Drift.SIZE})
 _RESTS = (OrderState.OPEN, OrderState.PARTLY_FILLED)
 
@@ -62,6 +63,10 @@ class AccountWatch:
         """Return why no entry may be made; None when books and account agree and can be compared."""
         grave = [item.text for item in self.drift if item.kind in _BLOCKING]
         return "books and venue differ: " + "; ".join(grave) if grave else self.failure
+
+    def coin_troubles(self) -> dict[str, str]:
+        """Return why no entry of a coin may be made, by coin: its position has another leverage."""
+        return {item.symbol: item.text for item in self.drift if item.kind is Drift.LEVERAGE}
 
     def take(
         self,
@@ -117,7 +122,7 @@ class AccountWatch:
         new = [item for item in confirmed if _key(item) not in before]
         if new:
             text = "; ".join(f"{item.kind.value}: {item.text}" for item in new)
-            self._voice.tell("DRIFT", text, None, grave=any(item.kind in _BLOCKING for item in new))
+            self._voice.tell("DRIFT", text, None, grave=any(item.kind in _GRAVE for item in new))
         elif self.drift and not confirmed:
             self._voice.tell("DRIFT", "books and venue agree again", None)
         self.drift = confirmed

@@ -228,12 +228,16 @@ class LiveExecutor:
 
     def trouble(self) -> str | None:
         """Return why no entry may be made, apart from limits; None when nothing stands against it."""
-        found = self._watch.trouble() or self._leverage.trouble()
+        found = self._watch.trouble()
         if found is None and self._config.execution.unknown_positions == "refuse":
             unknown = next((p.symbol for p in self.positions if p.strategy == OUTSIDE), None)
             if unknown is not None:
                 return f"{unknown}: a position that perpbot did not open (execution.unknown_positions: refuse)"
         return found
+
+    def coin_troubles(self) -> dict[str, str]:
+        """Return why no entry of a coin may be made, by coin: leverage or margin mode are not as configured."""
+        return self._watch.coin_troubles() | self._leverage.coin_troubles()
 
     # ------------------------------------------------------------ the beginning
 

@@ -1,7 +1,7 @@
 """Leverage and margin mode of every traded coin, watched: read in turn, set again while the coin is flat.
 
 The start sets them and reads them back; somebody may change them in the venue's app later. With a position open nothing
-is changed: entries stop, and a person decides.
+is changed: entries of that coin stop, and a person decides.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class LeverageWatch:
             return None
         return wire.update_leverage_action(instrument.asset_id, self._wanted[0], is_cross=self._wanted[1])
 
-    def trouble(self) -> str | None:
-        """Return why entries stop; None when all is as configured, as far as is known."""
-        return "; ".join(self._wrong[symbol] for symbol in sorted(self._wrong)) or None
+    def coin_troubles(self) -> dict[str, str]:
+        """Return why no entry of a coin may be made, by coin; empty when all is as configured, as far as is known."""
+        return dict(self._wrong)
 
 
 def _words(setting: tuple[int, bool]) -> str:

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 from live_bench import CONFIG, T0, Bench, D
+from model_venue import SYMBOL
 
 from perp_bot.config.model import Config
 from perp_bot.core.account_events import AccountRead, FillsReported, FundingReported
@@ -213,7 +214,7 @@ def diverge(bench: Bench, kind: str) -> None:
         ("orphan", True),
         ("side", True),
         ("size", True),
-        ("leverage", True),
+        ("leverage", True),  # of its coin alone
         ("price", False),
         ("foreign_order", False),
     ],
@@ -226,7 +227,7 @@ def test_a_difference_counts_when_it_is_seen_twice_and_is_told_once(kind: str, b
     bench.serve(bench.port.inbox.index(bench.commands(ReadAccount)[0]))
     bench.deliver()
     assert bench.commands(ReadFills)
-    assert bench.executor.trouble() is None
+    assert not stopped(bench)
     assert "DRIFT" not in bench.kinds()
     bench.serve_all()
     bench.run_pass(dt=1.0)
@@ -234,8 +235,14 @@ def test_a_difference_counts_when_it_is_seen_twice_and_is_told_once(kind: str, b
     (told,) = (told for told in bench.told if told.kind == "DRIFT")
     assert told.text.startswith(f"{kind}: ")
     assert told.is_grave is blocks
-    assert (bench.executor.trouble() is not None) is blocks
+    assert stopped(bench) is blocks
+    assert (bench.executor.trouble() is not None) is (blocks and kind != "leverage")
     assert read_twice_more(bench) == []
+
+
+def stopped(bench: Bench) -> bool:
+    """Whether no entry of the coin may be made."""
+    return bench.executor.trouble() is not None or SYMBOL in bench.executor.coin_troubles()
 
 
 def read_twice_more(bench: Bench) -> list[str]:
@@ -254,11 +261,13 @@ def test_a_difference_that_ends_is_told_and_entries_go_on() -> None:
     for dt in (60.0, 1.0):
         bench.run_pass(dt=dt)
         bench.serve_all()
-    assert bench.executor.trouble() is not None
+    assert bench.executor.trouble() is None  # other coins go on
+    assert not bench.executor.differs()  # nor is it what latches the kill in the end
+    assert list(bench.executor.coin_troubles()) == [SYMBOL]
     bench.venue.leverage = 3
     bench.run_pass(dt=60.0)
     bench.serve_all()
-    assert bench.executor.trouble() is None
+    assert bench.executor.coin_troubles() == {}
     assert bench.told[-1].text == "books and venue agree again"
 
 

@@ -34,10 +34,10 @@ def test_a_flat_coin_is_set_again_and_told_once() -> None:
     action = leverage.take(CoinRead(1, "ETH", 20, True), is_flat=True)
     assert action == {"type": "updateLeverage", "asset": 1, "isCross": True, "leverage": 3}
     leverage.take(CoinRead(2, "ETH", 20, True), is_flat=True)
-    assert leverage.trouble() == "ETH: leverage is 20x cross at the venue, 3x cross is configured"
+    assert leverage.coin_troubles() == {"ETH": "ETH: leverage is 20x cross at the venue, 3x cross is configured"}
     assert [(told.kind, told.is_grave) for told in voice.take()] == [("DRIFT", True)]
     assert leverage.take(CoinRead(3, "ETH", 3, True), is_flat=True) is None
-    assert leverage.trouble() is None
+    assert leverage.coin_troubles() == {}
     assert [told.text for told in voice.take()] == ["ETH: leverage is 3x cross again"]
 
 
@@ -45,7 +45,7 @@ def test_with_a_position_nothing_is_changed() -> None:
     """The margin of an open position is its owner's; entries stop all the same."""
     leverage, _ = watch()
     assert leverage.take(CoinRead(1, "BTC", 3, False), is_flat=False) is None
-    assert leverage.trouble() == "BTC: leverage is 3x isolated at the venue, 3x cross is configured"
+    assert leverage.coin_troubles() == {"BTC": "BTC: leverage is 3x isolated at the venue, 3x cross is configured"}
 
 
 def test_a_wrong_coin_is_looked_at_again_soon() -> None:
