@@ -224,9 +224,11 @@ class TradingLoop:
         except PerpBotError as error:  # whatever an operator asks for, the loop goes on
             request.respond(error if isinstance(error, IpcError) else IpcError(str(error)))
             return True
+        self._published_s = 0.0
         if isinstance(answer, Later):
             self._owed.owe(request, answer)
         else:
+            self._publish(changed=True)  # who asks for the state next sees what came of it
             request.respond(answer)
         return True
 
@@ -418,7 +420,8 @@ class TradingLoop:
     def _publish(self, changed: bool) -> None:
         self._is_unpublished |= changed
         since_s = monotonic_s() - self._published_s
-        if since_s >= STATE_EVERY_S or (self._is_unpublished and since_s >= STATE_AT_MOST_EVERY_S):
+        is_due = since_s >= STATE_AT_MOST_EVERY_S or bool(self._owed)
+        if since_s >= STATE_EVERY_S or (self._is_unpublished and is_due):
             self._published_s = monotonic_s()
             self._is_unpublished = False
             self._hooks.publish()

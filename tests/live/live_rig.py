@@ -68,6 +68,7 @@ class LiveRig(Rig):
         self.environment = {"XDG_STATE_HOME": str(folder / "state")}
         self._name = name or os.environ.get("PYTEST_CURRENT_TEST", "").split("::")[-1].split(" ")[0]
         self._began_s = time.monotonic()
+        self._is_to_live = False  # while it is judged
         self.recoveries: list[
             float
         ] = []  # seconds from a start with positions until they are covered and all is settled
@@ -267,6 +268,7 @@ class LiveRig(Rig):
 
     def check(self, *, is_alive: bool = True, cash: bool = True) -> None:
         """Assert, from the venue's books: nothing differs, nothing is doubled, nothing is bare, nothing was stale."""
+        self._is_to_live = is_alive
         if is_alive:
             self.check_alive()
         self._until("the stored positions are the venue's", lambda: not self.position_error)
@@ -279,9 +281,11 @@ class LiveRig(Rig):
             self._until("the books' cash is the venue's", lambda: abs(self.booked_cash - self.venue_cash) < CENT)
 
     def _until(self, what: str, is_true: Callable[[], object], timeout_s: float = 10.0) -> None:
-        """Wait until `is_true`, whether or not a daemon lives."""
+        """Wait until `is_true`; DaemonDied when a daemon that is to live does not."""
         deadline_s = time.monotonic() + timeout_s
         while not is_true():
+            if self._is_to_live:
+                self.check_alive()
             if time.monotonic() > deadline_s:
                 raise AssertionError(f"not within {timeout_s:g} s: {what}: {self._context()}")
             time.sleep(0.02)

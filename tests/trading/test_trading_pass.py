@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from desk_rig import HEALTHY, HOUR, MINUTE, QUARTER, START, DeskRig, config_of
@@ -390,6 +392,30 @@ def test_the_state_is_published_on_change_but_not_with_every_pass(rig: DeskRig) 
         rig.handle(events=[StreamStatus(True, 0, "again")])
     assert rig.published - before <= 1 + (monotonic_s() - began_s) / loop_module.STATE_AT_MOST_EVERY_S
     assert rig.loop._wait_s() <= loop_module.STATE_AT_MOST_EVERY_S
+
+
+@pytest.mark.parametrize("cmd", ["kill", "pause"])
+def test_who_was_answered_sees_in_the_next_state_what_came_of_it(cmd: str, rig: DeskRig) -> None:
+    """`perpbot kill` and then `perpbot status`: never one that still says running."""
+    rig.handle(events=[StreamStatus(True, 0, "again")])  # a state has gone out a moment ago
+    published: list[tuple[str | None, int]] = []
+    rig.loop._hooks = replace(
+        rig.loop._hooks, publish=lambda: published.append((rig.desk.killed, len(rig.desk.pauses)))
+    )
+    seen: list[tuple[str | None, int]] = []
+
+    class Answers(list[Any]):
+        def append(self, answer: Any) -> None:
+            super().append(answer)
+            seen.append(published[-1])
+
+    answers = Answers()
+    rig.handle(controls=[rig.request(cmd, answers)])
+    deadline_s = time.monotonic() + 5.0
+    while not answers and time.monotonic() < deadline_s:
+        rig.handle()
+    ((killed, pauses),) = seen
+    assert (killed is not None, pauses) == ((True, 0) if cmd == "kill" else (False, 1))
 
 
 def test_a_reconnect_is_told_and_counted_and_a_loss_too(rig: DeskRig) -> None:
