@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from sabotages import Sabotage
@@ -26,6 +28,13 @@ def pytest_configure(config):
     if not perp_bot.__file__.startswith(os.environ["SABOTAGED_COPY"] + os.sep):
         pytest.exit(f"{{perp_bot.__file__}} is not the copy", returncode={WRONG_PACKAGE})
 """
+
+
+@lru_cache(maxsize=1)
+def _server() -> subprocess.Popen[str]:
+    """Return the process that test runs are forked from; it ends with this one."""
+    command = [sys.executable, "-P", str(Path(__file__).with_name("fork_server.py"))]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +67,20 @@ class Copy:
     def run(self, node: str) -> Run:
         """Run one test of the repository against the copy."""
         path, _, name = node.partition("::")
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "pytest",
-            f"{REPOSITORY / 'tests' / path}::{name}",
-            "-q",
-            "-x",
-            "--no-header",
-        ]
-        command += ["-c", str(REPOSITORY / "pyproject.toml"), "--rootdir", str(REPOSITORY), "--tb=line"]
-        command += ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "is_the_copy"]
+        arguments = [f"{REPOSITORY / 'tests' / path}::{name}", "-q", "-x", "--no-header"]
+        arguments += ["-c", str(REPOSITORY / "pyproject.toml"), "--rootdir", str(REPOSITORY), "--tb=line"]
+        arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis is there before pytest
+        arguments += ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "is_the_copy"]
         env = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "COV_", "COVERAGE_"))}
         env |= {"PYTHONPATH": str(self.root), "SABOTAGED_COPY": str(self.root)}
-        done = subprocess.run(
-            command, cwd=self.root, env=env, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
-        return Run(done.returncode, done.stdout + done.stderr)
+        output = self.root / "output"
+        wanted = {"arguments": arguments, "env": env, "cwd": str(self.root), "output": str(output)}
+        server = _server()
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(json.dumps(wanted | {"timeout_s": TIMEOUT_S}) + "\n")
+        server.stdin.flush()
+        return Run(int(server.stdout.readline()), output.read_text())
 
     def run_sabotaged(self, sabotage: Sabotage) -> Run:
         """Apply a patch, run its catcher, take the patch back."""
