@@ -21,6 +21,7 @@ from perp_bot.backtest.market import Regimes
 from perp_bot.backtest.market_tape import Tape
 from perp_bot.backtest.operator import SimulatedOperator
 from perp_bot.config.model import Config
+from perp_bot.core.collector import collecting_rarely
 from perp_bot.core.events import BoundaryClosed, CloseStatus, FundingSettled, MissedMinutes, SeriesClose
 from perp_bot.core.rounding import to_decimal
 from perp_bot.core.timeframes import HOUR_MS, MINUTE_MS, day_of
@@ -105,10 +106,11 @@ def simulate(
     run = _Run(config, reader.opening(), rates or {}, regimes)
     is_cut = False
     try:
-        for count, item in enumerate(reader.each_pass(), start=1):
-            run.take(item)
-            if progress is not None and count % 1_000 == 0:
-                progress(count)
+        with collecting_rarely():
+            for count, item in enumerate(reader.each_pass(), start=1):
+                run.take(item)
+                if progress is not None and count % 1_000 == 0:
+                    progress(count)
     except KeyboardInterrupt:
         is_cut = True
     return run.outcome(is_whole=reader.is_whole, is_cut=is_cut)

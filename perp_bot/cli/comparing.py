@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from perp_bot.cli.backtesting import counting, progress
 from perp_bot.cli.output import put_json
+from perp_bot.core.collector import collecting_rarely
 from perp_bot.core.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_OK, StoreError
 from perp_bot.core.timeframes import DAY_MS, iso
 
@@ -108,11 +109,12 @@ def compare(config: Config, days: float | None, source: str, *, on_candles: bool
     The backtest runs on the recorded market where one recording covers the days, else (or `on_candles`) on candles.
     """
     session = _session(config, days, source)
-    report = _again(config, session)
-    beside = None
-    if days is not None and not report.is_partial:
-        with suppress(KeyboardInterrupt):  # the decisions are kept
-            beside = _beside(config, session, on_candles=on_candles)
+    with collecting_rarely():
+        report = _again(config, session)
+        beside = None
+        if days is not None and not report.is_partial:
+            with suppress(KeyboardInterrupt):  # the decisions are kept
+                beside = _beside(config, session, on_candles=on_candles)
     found = Compared(report, session.trades, days is not None, beside)
     if as_json:
         put_json(_as_object(found))
@@ -263,7 +265,7 @@ def _books(recordings: Iterable[Recording], moments: list[tuple[str, int]]) -> M
 
     wanted = BooksWanted(moments)
     with counting("passes searched for books") as advance:
-        each = (item for recording in recordings for item in SessionReader(recording).each_pass())
+        each = (item for recording in recordings for item in SessionReader(recording).each_books())
         for count, item in enumerate(each, start=1):
             for book in (*item.first_books.values(), *item.books.values()):
                 wanted.take(book)

@@ -7,17 +7,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from msgspec.msgpack import Decoder
 
 from perp_bot.config.load import load_config, resolved
 from perp_bot.config.model import Config
 from perp_bot.core.clock import wall_ms
 from perp_bot.core.errors import StoreError, UsageError
 from perp_bot.data.recorder import Recorder, folder_bytes
-from perp_bot.data.session_format import SEGMENT_SUFFIX, Ending, Opening, Pass, read_blocks
+from perp_bot.data.session_format import (
+    BOOKS,
+    SEGMENT_SUFFIX,
+    TIMES,
+    WHOLE,
+    BooksOfPass,
+    Ending,
+    Opening,
+    Pass,
+    TimeOfPass,
+    read_blocks,
+)
 from perp_bot.version import VERSION
+
+E = TypeVar("E")
 
 ABOUT = "about.json"
 CONFIG = "config.yaml"
@@ -180,11 +194,15 @@ class SessionReader:
             elif isinstance(entry, Ending):
                 self.ending = entry
 
+    def each_books(self) -> Iterator[BooksOfPass]:
+        """Yield the time and the books alone of the passes up to the last whole block."""
+        return (entry for entry in self._read(BOOKS) if isinstance(entry, BooksOfPass))
+
     def last_ms(self) -> int:
-        """Return the time of the last pass; 0 without one. Reads the end alone."""
+        """Return the time of the last pass; 0 without one. Reads the last segment that has one alone."""
         for path in reversed(self._segments()):
-            blocks = [block for block in read_blocks(path) if block]
-            times = [entry.now_ms for block in blocks for entry in block if isinstance(entry, Pass)]
+            blocks = (block for block in read_blocks(path, TIMES) if block)
+            times = [entry.now_ms for block in blocks for entry in block if isinstance(entry, TimeOfPass)]
             if times:
                 return times[-1]
         return 0
@@ -193,9 +211,12 @@ class SessionReader:
         return sorted(self._recording.folder.glob(f"*{SEGMENT_SUFFIX}"))
 
     def _entries(self) -> Iterator[Opening | Pass | Ending]:
+        return self._read(WHOLE)
+
+    def _read(self, decoder: Decoder[list[E]]) -> Iterator[E]:
         for path in self._segments():
             try:
-                for block in read_blocks(path):
+                for block in read_blocks(path, decoder):
                     if block is None:
                         return
                     yield from block

@@ -10,7 +10,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
@@ -77,10 +77,29 @@ class Ending(msgspec.Struct, tag="ending", array_like=True):
     passes: int
 
 
+class BooksOfPass(msgspec.Struct, tag="pass", array_like=True):
+    """A pass of which only the time and the books are read: the rest, most of it trades, stays as it was written."""
+
+    now_ms: int
+    frame_ms: int | None = None
+    contexts: msgspec.Raw = msgspec.Raw()
+    books: dict[str, Book] = {}
+    first_books: dict[str, Book] = {}
+
+
+class TimeOfPass(msgspec.Struct, tag="pass", array_like=True):
+    """A pass of which only the time is read."""
+
+    now_ms: int
+
+
 Entry = Opening | Pass | Ending
+E = TypeVar("E")
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(list[Entry])
+WHOLE = msgspec.msgpack.Decoder(list[Entry])
+BOOKS = msgspec.msgpack.Decoder(list[Opening | BooksOfPass | Ending])
+TIMES = msgspec.msgpack.Decoder(list[Opening | TimeOfPass | Ending])
 
 
 def named(events: Sequence[MarketEvent]) -> list[tuple[str, Any]]:
@@ -99,8 +118,12 @@ def block_of(entries: Sequence[Entry]) -> bytes:
     return _HEAD.pack(len(packed), zlib.crc32(packed)) + packed
 
 
-def read_blocks(path: Path) -> Iterator[list[Entry] | None]:
+def read_blocks(path: Path, decoder: msgspec.msgpack.Decoder[list[E]]) -> Iterator[list[E] | None]:
     """Yield the entries of each whole block of a segment; None, as the last, when it ends in a broken one.
+
+    Args:
+        path: the segment.
+        decoder: `WHOLE`, or `BOOKS` or `TIMES` for less of each pass.
 
     Raises:
         OSError: the file cannot be read.
@@ -116,7 +139,7 @@ def read_blocks(path: Path) -> Iterator[list[Entry] | None]:
                 yield None
                 return
             try:
-                yield _DECODER.decode(zlib.decompress(packed))
+                yield decoder.decode(zlib.decompress(packed))
             except (msgspec.MsgspecError, zlib.error):  # whole, but not ours: another version wrote it
                 yield None
                 return

@@ -14,7 +14,7 @@ from perp_bot.data import recorder as recorder_module
 from perp_bot.data import recordings
 from perp_bot.data.recorder import Recorder
 from perp_bot.data.recordings import MARKET, Recording, SessionReader
-from perp_bot.data.session_format import Ending, Pass, block_of, events_of, named, read_blocks
+from perp_bot.data.session_format import WHOLE, Ending, Pass, block_of, events_of, named, read_blocks
 
 BOOK = Book("BTC", 5, (BookLevel(0.1 + 0.2, 1.0),), (BookLevel(1e-9, 3.0),))
 CONTEXT = AssetContext("BTC", 5, 0.1, 1 / 3, None, 1.25e-5, 7.0, None)
@@ -131,5 +131,5 @@ def test_a_block_whose_checksum_is_wrong_is_not_believed(tmp_path: Path) -> None
     wrong = block[:4] + bytes([block[4] ^ 1]) + block[5:]
     path = tmp_path / "000001.rec"
     path.write_bytes(recorder_module.MAGIC + block + wrong + block)
-    found = list(read_blocks(path))
+    found = list(read_blocks(path, WHOLE))
     assert [None if entries is None else len(entries) for entries in found] == [1, None]
