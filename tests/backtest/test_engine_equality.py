@@ -85,8 +85,13 @@ def assert_same(kernel: BacktestResult, plain: BacktestResult) -> None:
         assert getattr(kernel, name) == getattr(plain, name)
 
 
+def seeds(first: int, all_of_them: int) -> list[object]:
+    """Return the seeds of cases; those after the first ones belong to `make soak`: plain Python takes seconds each."""
+    return [pytest.param(n, marks=[pytest.mark.soak] if n >= first else []) for n in range(all_of_them)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", seeds(12, 40))
 def test_kernel_and_plain_mean_reversion_agree_trade_by_trade(seed: int) -> None:
     """Random coins, holes, regimes, paths, marks, delays, limits, leverage: both forms of the strategy are one."""
     config, market = case(seed)
@@ -94,7 +99,7 @@ def test_kernel_and_plain_mean_reversion_agree_trade_by_trade(seed: int) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(14))
+@pytest.mark.parametrize("seed", seeds(8, 24))
 def test_kernel_and_plain_macd_cross_agree_trade_by_trade(seed: int) -> None:
     """The same with targets, the strategy's own stops, trailing stops and a limit of entries a day."""
     config, market = case(seed)
