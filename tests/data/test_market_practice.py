@@ -237,7 +237,8 @@ def test_while_rest_fails_exits_get_the_streams_row_and_everything_resumes(fault
         (event,) = rig.closes_at(first_ms)
         assert [close.status for close in event.series] == [CloseStatus.PROVISIONAL] * 2
         assert any(words in close.note or "held back" in close.note for close in event.series)
-        assert not rig.market.health().rest_ok
+        if fault != "nan_candle":  # other reads go on, and whichever is the last says how REST does
+            assert not rig.market.health().rest_ok
         rig.venue.set_faults(clear=True)
         rig.market.client.limiter.forgive()
         second_ms = rig.step("15m")
