@@ -47,8 +47,9 @@ types: setup-dev
 warm: setup-dev
 	@$(BIN)/python -c "from perp_bot.backtest.compiled import warm; warm()"
 
+# Three workers on two cores: scenarios with a running clock wait more than they compute.
 unit: warm
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not soak"
+	$(BIN)/pytest -n 3 --dist loadgroup -m "not soak"
 
 # Which lines no test runs. Apart from `make test`: counting lines makes it half as slow again.
 coverage: setup-dev
